@@ -1,0 +1,135 @@
+"""Model server processes: started, watched and ended. Each leads a process group, and outlives its agent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from django.conf import settings
+
+from endpoints import environments, logs
+from endpoints.models import Replica
+from studio.lib.processes import Identity
+
+RUNTIME = Path(settings.BASE_DIR) / "endpoints" / "runtime"
+# The model server's exit code for a model whose loading raised; its log holds the traceback.
+LOAD_RAISED = 3
+
+
+@dataclass
+class Child:
+    """A replica's process. `exit_watch` is a descriptor that becomes readable when it ends."""
+
+    replica: int
+    identity: Identity
+    address: str
+    exit_watch: int
+    process: subprocess.Popen[bytes] | None = None  # None: adopted from an earlier agent
+    asked_at: float | None = field(default=None)  # when it was asked to end, monotonic seconds
+
+    def ready(self) -> bool:
+        """Whether it answers /ping. The model server listens only once its model is loaded."""
+        if not Path(self.address).exists():
+            return False
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=self.address), timeout=1) as client:
+                return client.get("http://replica/ping").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        self.identity.kill_group(number)
+
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None for an adopted one, which is not ours to be told of."""
+        return self.process.wait() if self.process is not None else None
+
+    def close(self) -> None:
+        os.close(self.exit_watch)
+        Path(self.address).unlink(missing_ok=True)
+        shutil.rmtree(_work_folder(self.replica), ignore_errors=True)
+
+
+def start(replica: Replica) -> Child:
+    """Start the model server of a replica. Raises OSError when it cannot be started at all."""
+    deployment = replica.deployment
+    python = environments.folder(deployment.environment) / "bin" / "python"
+    model = Path(settings.HOME.models) / str(deployment.pk)
+    address = str(settings.HOME.sockets / f"replica-{replica.pk}.sock")
+    log = logs.of_replica(replica)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    place = _work_folder(replica.pk)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [
+                str(python),
+                "-m",
+                "model_server",
+                "--model",
+                str(model),
+                "--socket",
+                address,
+            ],
+            cwd=place,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    identity = Identity.of(process.pid) or Identity(process.pid, 0.0)  # it may have ended already
+    return Child(replica.pk, identity, address, os.pidfd_open(process.pid), process)
+
+
+def adopt(replica: Replica) -> Child | None:
+    """Take over the process that an earlier agent has started for this replica. None: it is gone."""
+    identity = Identity(replica.pid or 0, replica.pid_started or 0.0)
+    if not identity.alive():
+        return None
+    try:
+        return Child(replica.pk, identity, replica.address, os.pidfd_open(identity.pid))
+    except ProcessLookupError:
+        return None
+
+
+def _environment() -> dict[str, str]:
+    """What a model may see of the machine: no address, no key, no token of Studio's."""
+    passed = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+        if name in os.environ
+    }
+    own = {
+        "PYTHONPATH": str(RUNTIME),
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    return passed | own
+
+
+def _work_folder(replica: int) -> Path:
+    """Where a replica may write: models leave files in the folder that they are started in."""
+    return Path(settings.HOME.root) / "replicas" / str(replica)
+
+
+def why(code: int | None) -> str:
+    """An exit code in words."""
+    match code:
+        case None:
+            return "it ended while no agent was watching."
+        case 0:
+            return "it ended by itself."
+        case code if code == LOAD_RAISED:
+            return "its code raised an error, which the log shows."
+        case code if code < 0:
+            name = signal.Signals(-code).name
+            return f"it was ended by {name}{', perhaps for want of memory' if name == 'SIGKILL' else ''}."
+    return f"it ended with exit code {code}."

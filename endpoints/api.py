@@ -1,0 +1,288 @@
+"""/api/v1/endpoints: endpoints, deployments, logs and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import path, reverse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from endpoints import access, logs, query, services
+from endpoints.models import Deployment, Endpoint, Replica, valid_name
+from registry import access as registry_access
+from registry import query as registry_query
+from studio.accounts.access import admit
+from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
+from studio.lib.errors import Invalid, NotFound
+
+_ERRORS = {400: ErrorOutput, 404: ErrorOutput, 409: ErrorOutput}
+
+
+class EndpointOutput(serializers.Serializer[Endpoint]):
+    name = serializers.CharField()
+    description = serializers.CharField()
+    state = serializers.CharField()
+    scoring_url = serializers.CharField()
+    traffic = serializers.SerializerMethodField()
+    created_at = serializers.DateTimeField()
+
+    def get_traffic(self, endpoint: Endpoint) -> dict[str, int]:
+        return {deployment.name: deployment.traffic for deployment in endpoint.deployments.all()}
+
+
+class DeploymentOutput(serializers.Serializer[Deployment]):
+    name = serializers.CharField()
+    model_uri = serializers.CharField()
+    state = serializers.CharField()
+    step = serializers.SerializerMethodField(
+        help_text="The step that runs or has failed, else empty."
+    )
+    attempt = serializers.SerializerMethodField()
+    reason = serializers.CharField()
+    detail = serializers.CharField()
+    traffic = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+
+    def get_step(self, deployment: Deployment) -> str:
+        attempt = deployment.attempts.all()[0]
+        return next(
+            (step.name for step in attempt.steps.all() if step.failed or step.ended_at is None),
+            "",
+        )
+
+    def get_attempt(self, deployment: Deployment) -> int:
+        return deployment.attempts.all()[0].number
+
+
+class Endpoints(APIView):
+    class Input(serializers.Serializer[Any]):
+        name = serializers.CharField(validators=[valid_name])
+        description = serializers.CharField(
+            required=False, allow_blank=True, default="", max_length=5000
+        )
+
+    @extend_schema(
+        responses={200: listed("EndpointList", EndpointOutput)},
+        parameters=[PAGE_PARAMETER],
+    )
+    def get(self, request: Request) -> Response:
+        return page(
+            request,
+            query.endpoint_list(access.endpoints_for(request.user), ""),
+            EndpointOutput,
+        )
+
+    @extend_schema(request=Input, responses={201: EndpointOutput, **_ERRORS})
+    def post(self, request: Request) -> Response:
+        by = admit(request.user)
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        endpoint = services.create_endpoint(**data.validated_data, by=by)
+        location = reverse("api:endpoint", args=[endpoint.name])
+        return Response(
+            EndpointOutput(endpoint).data,
+            status=status.HTTP_201_CREATED,
+            headers={"Location": location},
+        )
+
+
+class EndpointView(APIView):
+    class Input(serializers.Serializer[Any]):
+        description = serializers.CharField(allow_blank=True, max_length=5000)
+
+    @extend_schema(responses={200: EndpointOutput, 404: ErrorOutput})
+    def get(self, request: Request, name: str) -> Response:
+        endpoint = access.endpoint_for(request.user, name)
+        return Response(
+            EndpointOutput(
+                query.with_deployments(Endpoint.objects.filter(pk=endpoint.pk)).get()
+            ).data
+        )
+
+    @extend_schema(request=Input, responses={200: EndpointOutput, **_ERRORS})
+    def patch(self, request: Request, name: str) -> Response:
+        endpoint = access.endpoint_for(request.user, name)
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        services.describe_endpoint(
+            endpoint=endpoint, description=data.validated_data["description"]
+        )
+        return self.get(request, name)
+
+    @extend_schema(responses={202: None, 404: ErrorOutput})
+    def delete(self, request: Request, name: str) -> Response:
+        services.delete_endpoint(
+            endpoint=access.endpoint_for(request.user, name), by=admit(request.user)
+        )
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+
+class Deployments(APIView):
+    class Input(serializers.Serializer[Any]):
+        name = serializers.CharField(validators=[valid_name])
+        model_uri = serializers.CharField(
+            max_length=500, help_text="models:/NAME/VERSION or models:/NAME@ALIAS"
+        )
+
+    @extend_schema(
+        responses={200: listed("DeploymentList", DeploymentOutput), 404: ErrorOutput},
+        parameters=[PAGE_PARAMETER],
+    )
+    def get(self, request: Request, name: str) -> Response:
+        return page(
+            request,
+            query.with_attempts(access.endpoint_for(request.user, name).deployments.all()),
+            DeploymentOutput,
+        )
+
+    @extend_schema(request=Input, responses={202: DeploymentOutput, **_ERRORS})
+    def post(self, request: Request, name: str) -> Response:
+        endpoint = access.endpoint_for(request.user, name)
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        given = data.validated_data
+        version = registry_query.parse_uri(
+            registry_access.versions_for(request.user), given["model_uri"]
+        )
+        made = services.deploy(
+            endpoint=endpoint,
+            version=version,
+            name=given["name"],
+            by=admit(request.user),
+        )
+        return _accepted(made)
+
+
+class DeploymentView(APIView):
+    @extend_schema(responses={200: DeploymentOutput, 404: ErrorOutput})
+    def get(self, request: Request, name: str, deployment: str) -> Response:
+        return Response(
+            DeploymentOutput(access.deployment_for(request.user, name, deployment)).data
+        )
+
+    @extend_schema(responses={202: None, 404: ErrorOutput})
+    def delete(self, request: Request, name: str, deployment: str) -> Response:
+        found = access.deployment_for(request.user, name, deployment)
+        services.delete_deployment(deployment=found, by=admit(request.user))
+        return Response(status=status.HTTP_202_ACCEPTED)
+
+
+class Retry(APIView):
+    @extend_schema(request=None, responses={202: DeploymentOutput, **_ERRORS})
+    def post(self, request: Request, name: str, deployment: str) -> Response:
+        found = access.deployment_for(request.user, name, deployment)
+        services.retry(deployment=found)
+        return _accepted(found)
+
+
+class LogsOutput(serializers.Serializer[Any]):
+    items = serializers.ListField(child=serializers.CharField())
+    next = serializers.IntegerField(help_text="Pass it as `after` to read on from here.")
+
+
+class Logs(APIView):
+    @extend_schema(
+        responses={200: LogsOutput, 400: ErrorOutput, 404: ErrorOutput},
+        parameters=[
+            OpenApiParameter("attempt", int, description="Which attempt; without it the last one."),
+            OpenApiParameter(
+                "replica",
+                int,
+                description="Whose log: this replica's; without it the build's.",
+            ),
+            OpenApiParameter(
+                "after", int, description="Where to read on: `next` of the last answer."
+            ),
+        ],
+    )
+    def get(self, request: Request, name: str, deployment: str) -> Response:
+        found = access.deployment_for(request.user, name, deployment)
+        asked = {key: _number(request, key) for key in ("attempt", "replica", "after")}
+        attempts = (
+            found.attempts.filter(number=asked["attempt"])
+            if asked["attempt"]
+            else found.attempts.all()
+        )
+        attempt = attempts.first()
+        if attempt is None:
+            raise NotFound(f"The deployment {found} has no attempt {asked['attempt']}.")
+        path = logs.of_attempt(attempt)
+        if asked["replica"]:
+            replica = (
+                Replica.objects.filter(attempt=attempt, pk=asked["replica"])
+                .select_related("attempt__deployment")
+                .first()
+            )
+            if replica is None:
+                raise NotFound(
+                    f"Attempt {attempt.number} of {found} has no replica {asked['replica']}."
+                )
+            path = logs.of_replica(replica)
+        read = logs.read(path, asked["after"])
+        return Response({"items": read.lines, "next": read.next})
+
+
+class KeysOutput(serializers.Serializer[Any]):
+    primary = serializers.CharField()
+    secondary = serializers.CharField()
+
+
+class Keys(APIView):
+    @extend_schema(responses={200: KeysOutput, 404: ErrorOutput})
+    def get(self, request: Request, name: str) -> Response:
+        return _keys(
+            services.reveal_keys(
+                endpoint=access.endpoint_for(request.user, name), by=admit(request.user)
+            )
+        )
+
+
+class RegenerateKey(APIView):
+    class Input(serializers.Serializer[Any]):
+        key = serializers.ChoiceField(["primary", "secondary"])
+
+    @extend_schema(request=Input, responses={200: KeysOutput, **_ERRORS})
+    def post(self, request: Request, name: str) -> Response:
+        endpoint, by = access.endpoint_for(request.user, name), admit(request.user)
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        services.regenerate_key(endpoint=endpoint, which=data.validated_data["key"], by=by)
+        return _keys(services.reveal_keys(endpoint=endpoint, by=by))
+
+
+def _accepted(deployment: Deployment) -> Response:
+    location = reverse("api:deployment", args=[deployment.endpoint.name, deployment.name])
+    return Response(
+        DeploymentOutput(deployment).data,
+        status=status.HTTP_202_ACCEPTED,
+        headers={"Location": location},
+    )
+
+
+def _keys(keys: dict[services.KeyName, str]) -> Response:
+    return Response(keys, headers={"Cache-Control": "no-store"})
+
+
+def _number(request: Request, name: str) -> int:
+    raw = request.query_params.get(name, "") or "0"
+    if not raw.isdecimal() or len(raw) > 18:
+        raise Invalid(f"{name}={raw!r}: write a number.")
+    return int(raw)
+
+
+_ENDPOINT = "endpoints/<str:name>"
+_DEPLOYMENT = f"{_ENDPOINT}/deployments/<str:deployment>"
+urlpatterns = [
+    path("endpoints", Endpoints.as_view(), name="endpoints"),
+    path(_ENDPOINT, EndpointView.as_view(), name="endpoint"),
+    path(f"{_ENDPOINT}/deployments", Deployments.as_view(), name="deployments"),
+    path(_DEPLOYMENT, DeploymentView.as_view(), name="deployment"),
+    path(f"{_DEPLOYMENT}/retry", Retry.as_view(), name="retry"),
+    path(f"{_DEPLOYMENT}/logs", Logs.as_view(), name="logs"),
+    path(f"{_ENDPOINT}/keys", Keys.as_view(), name="keys"),
+    path(f"{_ENDPOINT}/keys/regenerate", RegenerateKey.as_view(), name="regenerate-key"),
+]

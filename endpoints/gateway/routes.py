@@ -1,0 +1,110 @@
+"""The routing table: who may score on which endpoint, and where that is answered. Values and pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from random import Random
+from typing import Any
+
+import orjson
+
+from studio.lib.secrets import digest
+
+# One statement, so one moment of the database: a table is never half of before and half of after.
+SQL = """
+SELECT json_build_object(
+    'tokens', (
+        SELECT coalesce(json_agg(token.digest), '[]')
+        FROM accounts_accesstoken token
+        JOIN accounts_user holder ON holder.id = token.user_id
+        WHERE token.revoked_at IS NULL AND holder.is_active AND holder.is_superuser
+    ),
+    'routes', (
+        SELECT coalesce(json_agg(json_build_object(
+            'name', endpoint.name,
+            'keys', json_build_array(endpoint.primary_digest, endpoint.secondary_digest),
+            'deployments', (
+                SELECT coalesce(json_agg(json_build_object(
+                    'name', deployment.name,
+                    'traffic', deployment.traffic,
+                    'addresses', (
+                        SELECT coalesce(json_agg(replica.address ORDER BY replica.id), '[]')
+                        FROM endpoints_replica replica
+                        WHERE replica.deployment_id = deployment.id
+                        AND replica.state = 'ready' AND replica.wanted AND replica.address <> ''
+                    )
+                ) ORDER BY deployment.id), '[]')
+                FROM endpoints_deployment deployment
+                WHERE deployment.endpoint_id = endpoint.id AND deployment.wanted <> 'gone'
+            )
+        )), '[]')
+        FROM endpoints_endpoint endpoint
+    )
+)::text
+"""
+
+# What an unknown endpoint's keys are compared with: no text has this digest.
+_NOBODYS = ("0" * 64, "0" * 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    name: str
+    traffic: int  # percent
+    addresses: tuple[str, ...] = ()  # Unix sockets of its ready replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str
+    keys: tuple[str, ...]  # digests
+    deployments: tuple[Deployment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    tokens: frozenset[str] = frozenset()  # digests of access tokens that may score everywhere
+
+
+def table_from(text: str) -> Table:
+    """The table that `SQL` told."""
+    told = orjson.loads(text)
+    return Table(
+        {route["name"]: _route(route) for route in told["routes"]},
+        frozenset(told["tokens"]),
+    )
+
+
+def _route(told: dict[str, Any]) -> Route:
+    deployments = (
+        Deployment(one["name"], one["traffic"], tuple(one["addresses"]))
+        for one in told["deployments"]
+    )
+    return Route(told["name"], tuple(told["keys"]), tuple(deployments))
+
+
+def authorised(table: Table, endpoint_name: str, presented_secret: str) -> bool:
+    """Whether this key or token may score on the endpoint, if there is one. It takes the same time if there is none."""
+    presented = digest(presented_secret)
+    route = table.routes.get(endpoint_name)
+    # A list, not a generator: the second key is compared also when the first was right.
+    matches = [compare_digest(presented, key) for key in (route.keys if route else _NOBODYS)]
+    return any(matches) or presented in table.tokens
+
+
+def choose(
+    route: Route, random: Random, busy: Callable[[str], int]
+) -> tuple[Deployment, list[str]] | None:
+    """Draw a deployment by its share of the traffic. Its ready replicas come with it, the least busy first.
+
+    None: no deployment takes traffic. The list is empty when the chosen one has no ready replica: another
+    deployment does not stand in for it, since who divides traffic wants to know that one is down.
+    """
+    taking = [deployment for deployment in route.deployments if deployment.traffic > 0]
+    if not taking:
+        return None
+    [chosen] = random.choices(taking, [deployment.traffic for deployment in taking])
+    return chosen, sorted(chosen.addresses, key=lambda address: (busy(address), random.random()))

@@ -1,0 +1,225 @@
+"""`reconcile`: the one function that moves a deployment towards what is wanted of it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import DatabaseError, transaction
+from django.utils.timezone import now
+
+from endpoints import logs, steps
+from endpoints.decide import Action, Seen, next_action
+from endpoints.engines import engine
+from endpoints.environments import Cancelled
+from endpoints.lease import lease
+from endpoints.models import (
+    Attempt,
+    AttemptStep,
+    Deployment,
+    Endpoint,
+    ReplicaState,
+    State,
+    Wanted,
+)
+from endpoints.steps import Done, StepFailed, Work
+from studio.lib.errors import StateConflict, StudioError
+from studio.lib.notify import ROUTES, notify
+
+log = logging.getLogger(__name__)
+
+# A model that has not loaded by then is given up.
+LOADING_PATIENCE = timedelta(minutes=10)
+
+
+def reconcile(pk: int) -> bool:
+    """Take one bounded step. Safe at any time, from anywhere, twice at once. True: a step was taken, call again."""
+    with lease(pk) as held:
+        deployment = (
+            Deployment.objects.select_related("endpoint").filter(pk=pk).first() if held else None
+        )
+        if held is None or deployment is None:
+            return False
+        attempt = deployment.attempts.first()
+        assert attempt is not None  # made with the deployment
+        action = next_action(observe(deployment, attempt))
+        if action is None:
+            return False
+        log.info(
+            "deployment=%s attempt=%s state=%s action=%s",
+            deployment,
+            attempt.number,
+            deployment.state,
+            action.name,
+        )
+        work = Work(deployment, attempt, held.lost)
+        try:
+            DOING[action](work)
+        except (StateConflict, Cancelled, DatabaseError) as meanwhile:
+            # Another was faster, it is no longer wanted, or the database went away: the next call sees how it is.
+            log.info(
+                "deployment=%s action=%s left: %s",
+                deployment.pk,
+                action.name,
+                meanwhile,
+            )
+            return isinstance(meanwhile, Cancelled)
+        except Exception as failure:  # noqa: BLE001 - whatever a step raises ends in FAILED with its cause, never in nothing
+            _fail(work, failure)
+    return True
+
+
+def observe(deployment: Deployment, attempt: Attempt) -> Seen:
+    seen = engine().seen(attempt)
+    replica = seen[-1] if seen else None
+    return Seen(
+        state=State(deployment.state),
+        gone_wanted=deployment.wanted == Wanted.GONE,
+        replicas=engine().present(deployment),
+        asked=replica is not None,
+        started=replica is not None and replica.started,
+        ready=replica is not None and replica.state == ReplicaState.READY,
+        ended=replica is not None and replica.state == ReplicaState.GONE,
+        overdue=now() - deployment.state_at > LOADING_PATIENCE,
+    )
+
+
+@transaction.atomic
+def _enter(work: Work, state: State, done: Done) -> None:
+    """End the running step with what it found, and begin the next one."""
+    work.deployment.move(state, **done.fields)
+    work.attempt.steps.filter(ended_at=None).update(ended_at=now(), detail=done.told)
+    if state != State.LIVE:
+        AttemptStep.objects.create(attempt=work.attempt, name=state)
+
+
+def _fail(work: Work, failure: Exception) -> None:
+    """End the attempt: the person reads what happened, the log keeps all of it."""
+    reason = (
+        failure.message
+        if isinstance(failure, StudioError)
+        else f"Studio could not do this step: {failure!r}"
+    )
+    detail = failure.detail if isinstance(failure, StudioError) else traceback.format_exc()
+    for line in detail.splitlines():
+        work.say(f"  {line}")
+    work.say(f"FAILED: {reason}")
+    log.warning(
+        "deployment=%s state=%s failed: %s",
+        work.deployment,
+        work.deployment.state,
+        reason,
+    )
+    try:
+        with transaction.atomic():
+            work.attempt.steps.filter(ended_at=None).update(ended_at=now(), failed=True)
+            work.deployment.move(State.FAILED, reason=reason, detail=detail)
+    except StateConflict as meanwhile:
+        log.info("deployment=%s not failed: %s", work.deployment.pk, meanwhile)
+
+
+def _begin(work: Work) -> None:
+    work.say(f"attempt {work.attempt.number} of {work.deployment}")
+    _enter(work, State.RESOLVING, Done("", {"reason": "", "detail": ""}))
+
+
+def _resolve(work: Work) -> None:
+    _enter(work, State.FETCHING, steps.resolve(work))
+
+
+def _fetch(work: Work) -> None:
+    _enter(work, State.BUILDING, steps.fetch(work))
+
+
+def _build(work: Work) -> None:
+    _enter(work, State.STARTING, steps.build(work))
+
+
+def _start(work: Work) -> None:
+    work.say("starting a replica")
+    engine().start(work.attempt)
+
+
+def _probe(work: Work) -> None:
+    work.say("the replica has started and loads the model")
+    _enter(work, State.PROBING, Done("", {}))
+
+
+def _enter_try(work: Work) -> None:
+    work.say("the replica is ready")
+    _enter(work, State.TRYING, Done("ready", {}))
+
+
+def _try(work: Work) -> None:
+    replica = engine().seen(work.attempt)[-1]
+    if replica.state != ReplicaState.READY:
+        raise _ended(work)
+    _go_live(work, steps.try_example(work, replica.address))
+    work.say("live")
+
+
+@transaction.atomic
+def _go_live(work: Work, done: Done) -> None:
+    """Live, and with all of the endpoint's traffic if no other deployment has any."""
+    _enter(work, State.LIVE, done)
+    endpoint = Endpoint.objects.select_for_update().get(pk=work.deployment.endpoint_id)
+    if not endpoint.deployments.filter(traffic__gt=0).exists():
+        Deployment.objects.filter(pk=work.deployment.pk).update(traffic=100)
+    notify(ROUTES)
+
+
+def _fail_start(work: Work) -> None:
+    raise _ended(work)
+
+
+def _ended(work: Work) -> StepFailed:
+    replica = engine().seen(work.attempt)[-1]
+    return StepFailed(f"The model did not load: {replica.reason}", detail=replica.log_tail)
+
+
+def _fail_slow(work: Work) -> None:
+    engine().stop(work.deployment)
+    minutes = LOADING_PATIENCE.seconds // 60
+    raise StepFailed(
+        f"The model had not loaded after {minutes} minutes. Its log says how far it came."
+    )
+
+
+def _release(work: Work) -> None:
+    engine().stop(work.deployment)
+
+
+@transaction.atomic
+def _stop(work: Work) -> None:
+    work.deployment.move(State.STOPPING, traffic=0)
+    engine().stop(work.deployment)
+
+
+def _remove(work: Work) -> None:
+    """Delete the row last: whatever is interrupted before is done again."""
+    shutil.rmtree(work.model_folder, ignore_errors=True)
+    logs.remove(work.deployment)
+    with transaction.atomic():
+        work.deployment.delete()
+        Endpoint.objects.remove_finished()
+        notify(ROUTES)
+
+
+DOING: dict[Action, Callable[[Work], None]] = {
+    Action.BEGIN: _begin,
+    Action.RESOLVE: _resolve,
+    Action.FETCH: _fetch,
+    Action.BUILD: _build,
+    Action.START: _start,
+    Action.PROBE: _probe,
+    Action.ENTER_TRY: _enter_try,
+    Action.TRY: _try,
+    Action.FAIL_START: _fail_start,
+    Action.FAIL_SLOW: _fail_slow,
+    Action.RELEASE: _release,
+    Action.STOP: _stop,
+    Action.REMOVE: _remove,
+}

@@ -1,0 +1,289 @@
+"""What is served: endpoints, their deployments, each attempt to bring one live, and its replicas."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils.timezone import now
+
+from studio.accounts.models import User
+from studio.lib.errors import IllegalMove, StateConflict
+from tracking.models import VisibleQuerySet
+
+NAME_RULE = r"[a-z]([a-z0-9-]{1,30}[a-z0-9])"
+valid_name = RegexValidator(
+    rf"\A{NAME_RULE}\Z",
+    "Use 3 to 32 characters: small letters, digits and dashes, beginning with a letter and not ending with a dash.",
+)
+
+
+class Wanted(models.TextChoices):
+    LIVE = "live"
+    GONE = "gone"  # stopped, and then deleted
+
+
+class EndpointQuerySet(VisibleQuerySet["Endpoint"]):
+    def remove_finished(self) -> None:
+        """Delete the endpoints that shall go and have nothing behind them any more."""
+        self.filter(wanted=Wanted.GONE, deployments=None).delete()
+
+
+class Endpoint(models.Model):
+    """An address that answers predictions, its keys, and the deployments behind it."""
+
+    name = models.CharField(max_length=32, unique=True, validators=[valid_name])
+    description = models.TextField(blank=True)
+    wanted = models.CharField(max_length=8, choices=Wanted.choices, default=Wanted.LIVE)
+    created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    # Sealed with STUDIO_SECRET_KEY, for who may see them; the digests are what the gateway compares.
+    primary_key = models.TextField()
+    primary_digest = models.CharField(max_length=64)
+    secondary_key = models.TextField()
+    secondary_digest = models.CharField(max_length=64)
+
+    objects = EndpointQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("endpoints:endpoint", args=[self.name])
+
+    @property
+    def state(self) -> str:
+        """In a word, from its deployments: empty, updating, live, degraded or failed.
+
+        Live: every deployment with traffic has a replica that is ready. Degraded: one has none.
+        """
+        deployments = list(self.deployments.all())
+        kept = [deployment for deployment in deployments if deployment.wanted == Wanted.LIVE]
+        if not kept:
+            return "updating" if deployments else "empty"
+        serving = [deployment for deployment in kept if deployment.traffic]
+        if serving:
+            return "live" if all(deployment.is_ready for deployment in serving) else "degraded"
+        return (
+            "failed" if all(deployment.state == State.FAILED for deployment in kept) else "updating"
+        )
+
+    @property
+    def scoring_url(self) -> str:
+        return f"{settings.SCORING_URL}/endpoints/{self.name}/invocations"
+
+
+class State(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RESOLVING = "resolving", "Resolving the model"
+    FETCHING = "fetching", "Fetching the model"
+    BUILDING = "building", "Building the environment"
+    STARTING = "starting", "Starting"
+    PROBING = "probing", "Loading the model"
+    TRYING = "trying", "Trying the input example"
+    LIVE = "live", "Live"
+    PAUSED = "paused", "Paused"
+    STOPPING = "stopping", "Stopping"
+    STOPPED = "stopped", "Stopped"
+    FAILED = "failed", "Failed"
+
+
+# The way to live, in order. Each is a step that a person sees.
+STEPS = (
+    State.RESOLVING,
+    State.FETCHING,
+    State.BUILDING,
+    State.STARTING,
+    State.PROBING,
+    State.TRYING,
+)
+_ON_THE_WAY = (State.QUEUED, *STEPS)
+
+
+class DeploymentQuerySet(VisibleQuerySet["Deployment"]):
+    def unsettled(self) -> DeploymentQuerySet:
+        """Those that reconcile has something to do for, as far as one row can tell."""
+        return self.filter(~Q(state__in=[State.LIVE, State.FAILED]) | Q(wanted=Wanted.GONE))
+
+    def take_lease(self, pk: int, holder: str, seconds: int) -> bool:
+        """Take or renew the lease. Another's is left alone until it has run out."""
+        free = Q(lease_holder="") | Q(lease_until__lt=Now()) | Q(lease_holder=holder)
+        until = Now() + timedelta(seconds=seconds)
+        return bool(self.filter(free, pk=pk).update(lease_holder=holder, lease_until=until))
+
+    def free_lease(self, pk: int, holder: str) -> None:
+        self.filter(pk=pk, lease_holder=holder).update(lease_holder="", lease_until=None)
+
+
+class Deployment(models.Model):
+    """One model version running behind an endpoint. `wanted` is what a person asked for, `state` what is."""
+
+    MOVES: ClassVar[dict[str, set[str]]] = {
+        State.QUEUED: {State.RESOLVING, State.STOPPING, State.FAILED},
+        State.RESOLVING: {State.FETCHING, State.STOPPING, State.FAILED},
+        State.FETCHING: {State.BUILDING, State.STOPPING, State.FAILED},
+        State.BUILDING: {State.STARTING, State.STOPPING, State.FAILED},
+        State.STARTING: {State.PROBING, State.STOPPING, State.FAILED},
+        State.PROBING: {State.TRYING, State.STOPPING, State.FAILED},
+        State.TRYING: {State.LIVE, State.STOPPING, State.FAILED},
+        State.LIVE: {State.STOPPING, State.FAILED},
+        State.FAILED: {State.QUEUED, State.STOPPING},
+        State.STOPPING: {State.STOPPED},
+    }
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="deployments")
+    name = models.CharField(max_length=32, validators=[valid_name])
+    model_name = models.CharField(max_length=256)
+    model_version = models.PositiveIntegerField()
+    created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    wanted = models.CharField(max_length=8, choices=Wanted.choices, default=Wanted.LIVE)
+    traffic = models.PositiveSmallIntegerField(
+        default=0, help_text="Percent of the endpoint's requests."
+    )
+
+    state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
+    state_at = models.DateTimeField(default=now)
+    reason = models.TextField(blank=True, help_text="Why it failed, for the person who reads it.")
+    detail = models.TextField(
+        blank=True,
+        help_text="What the failed step printed last, a traceback for instance.",
+    )
+    changes = models.PositiveIntegerField(
+        default=0, help_text="Counts what a page would show differently."
+    )
+
+    storage = models.TextField(
+        blank=True, help_text="Where the model's files lie, an artifact address."
+    )
+    environment = models.CharField(
+        max_length=64, blank=True, help_text="The key of its built environment."
+    )
+
+    lease_holder = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+
+    objects = DeploymentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["created_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["endpoint", "name"], name="deployment_name"),
+            models.CheckConstraint(condition=Q(traffic__lte=100), name="deployment_traffic"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.name}/{self.name}"
+
+    @property
+    def model_uri(self) -> str:
+        return f"models:/{self.model_name}/{self.model_version}"
+
+    @property
+    def is_ready(self) -> bool:
+        return any(replica.state == ReplicaState.READY for replica in self.replicas.all())
+
+    @property
+    def is_settled(self) -> bool:
+        return (
+            self.state in (State.LIVE, State.FAILED, State.STOPPED) and self.wanted == Wanted.LIVE
+        )
+
+    def move(self, to: State, **changes: Any) -> None:
+        """Change state, or raise IllegalMove or StateConflict: the row must still be in the state we read."""
+        if to not in self.MOVES.get(self.state, ()):
+            raise IllegalMove(f"Deployment {self} cannot go from {self.state} to {to}.")
+        changes |= {"state": to, "state_at": now(), "changes": F("changes") + 1}
+        if not Deployment.objects.filter(pk=self.pk, state=self.state).update(**changes):
+            raise StateConflict(f"Deployment {self} left {self.state} meanwhile.")
+        self.refresh_from_db()
+
+
+class Attempt(models.Model):
+    """One try to bring a deployment live. A retry is a new one; the logs of both are kept."""
+
+    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["deployment", "number"], name="attempt_number")
+        ]
+
+
+class AttemptStep(models.Model):
+    """One step of an attempt, with its times. Not ended: it runs, or it was where the attempt failed."""
+
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="steps")
+    name = models.CharField(max_length=12, choices=State.choices)
+    detail = models.CharField(
+        max_length=200, blank=True, help_text="What it found, in a few words."
+    )
+    started_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+    failed = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [models.UniqueConstraint(fields=["attempt", "name"], name="attempt_step")]
+
+
+class ReplicaState(models.TextChoices):
+    STARTING = "starting"
+    READY = "ready"
+    UNREADY = "unready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class ReplicaQuerySet(models.QuerySet["Replica"]):
+    def present(self) -> ReplicaQuerySet:
+        return self.exclude(state=ReplicaState.GONE)
+
+
+class Replica(models.Model):
+    """One process of a deployment. The engine that runs it writes its state; others only ask it to stop."""
+
+    deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="replicas")
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="replicas")
+    wanted = models.BooleanField(
+        default=True, help_text="False: it shall finish what it answers and end."
+    )
+    state = models.CharField(
+        max_length=8, choices=ReplicaState.choices, default=ReplicaState.STARTING
+    )
+    address = models.TextField(blank=True, help_text="The Unix socket it answers on.")
+    pid = models.PositiveIntegerField(null=True)
+    pid_started = models.FloatField(
+        null=True,
+        help_text="Seconds since the epoch; with the pid it names the process.",
+    )
+    exit_code = models.IntegerField(null=True)
+    reason = models.CharField(max_length=300, blank=True, help_text="Why it is gone.")
+    restarts = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+
+    objects = ReplicaQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+
+
+class Agent(models.Model):
+    """The process that owns the replicas of one host. It writes `seen_at` every few seconds."""
+
+    host = models.CharField(max_length=255, primary_key=True)
+    pid = models.PositiveIntegerField()
+    seen_at = models.DateTimeField()

@@ -1,0 +1,187 @@
+"""The work of each step on the way to live. Bounded, and harmless when done twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import httpx
+from django.conf import settings
+
+from endpoints import environments, interpreters, logs, requirements
+from endpoints.models import Attempt, Deployment
+from registry import query as registry
+from registry.mlmodel import MlModel
+from registry.mlmodel import read as read_mlmodel
+from registry.models import WORKSPACE, ModelVersion
+from studio.lib import artifacts
+from studio.lib.errors import StudioError, Unservable
+
+_TRY_PATIENCE = 60.0  # seconds
+_TICK = 2.0  # seconds
+
+
+class StepFailed(StudioError):
+    """The step cannot succeed as things are. `message` is for the person, `detail` what a program printed."""
+
+    code, status = "step_failed", 422
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step's result: a few words for the page, and the deployment's fields that it found out."""
+
+    told: str
+    fields: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step works on. `say` writes a line into the attempt's log; `lost` asks it to stop."""
+
+    deployment: Deployment
+    attempt: Attempt
+    lost: Event
+
+    def say(self, line: str) -> None:
+        logs.write(logs.of_attempt(self.attempt), line)
+
+    @property
+    def model_folder(self) -> Path:
+        """The deployment's own copy of the model's files."""
+        return Path(settings.HOME.models) / str(self.deployment.pk)
+
+    def mlmodel(self) -> MlModel:
+        return read_mlmodel(self.model_folder)
+
+
+def resolve(work: Work) -> Done:
+    """Find where the version's files lie, and that they are a model that can be served."""
+    deployment = work.deployment
+    work.say(f"resolving {deployment.model_uri}")
+    version = (
+        ModelVersion.objects.kept()
+        .filter(
+            workspace=WORKSPACE,
+            name=deployment.model_name,
+            version=deployment.model_version,
+        )
+        .first()
+    )
+    if version is None:
+        raise StepFailed(f"{deployment.model_uri} has been deleted. Deploy another version.")
+    storage = registry.storage_of(version)
+    mlmodel = read_mlmodel(registry.folder_of(version))
+    if "python_function" not in mlmodel.flavors:
+        raise Unservable(
+            f"{version} has no python_function flavour, only {', '.join(mlmodel.flavors) or 'none'}. "
+            "Log it with a flavour of MLflow that brings one, or as mlflow.pyfunc."
+        )
+    told = f"{', '.join(flavor for flavor in mlmodel.flavors if flavor != 'python_function') or 'python_function'}"
+    work.say(
+        f"found {storage}, flavours {', '.join(mlmodel.flavors)}, logged with MLflow {mlmodel.mlflow_version}"
+    )
+    return Done(told, {"storage": storage})
+
+
+def fetch(work: Work) -> Done:
+    """Copy the model's files to the deployment's own folder. Whole or not at all."""
+    source = artifacts.folder_of(work.deployment.storage)
+    draft = work.model_folder.with_name(f"{work.deployment.pk}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    total = sum(path.stat().st_size for path in files)
+    work.say(f"fetching {len(files)} files, {_size(total)}")
+    copied, said = 0, time.monotonic()
+    for path in files:
+        relative = path.relative_to(source)
+        real = artifacts.open_path(source, str(relative))  # a link may lead out of the store
+        (draft / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(real, draft / relative)
+        copied += path.stat().st_size
+        if time.monotonic() - said > _TICK:
+            work.say(f"fetched {_size(copied)} of {_size(total)}")
+            said = time.monotonic()
+        if work.lost.is_set():
+            raise environments.Cancelled("The deployment is no longer wanted.")
+    shutil.rmtree(work.model_folder, ignore_errors=True)
+    draft.rename(work.model_folder)
+    return Done(f"{len(files)} files, {_size(total)}", {})
+
+
+def build(work: Work) -> Done:
+    """Build the environment that the model asks for, or find it in the cache."""
+    mlmodel = work.mlmodel()
+    wanted = requirements.read(work.model_folder, mlmodel.mlflow_version, mlmodel.python_version)
+    minor, interpreter = _interpreter(wanted.python, work.say)
+    key = wanted.key(minor)
+    cached = environments.folder(key).exists()
+    environments.build(wanted, interpreter, key, work.model_folder, work.say, work.lost)
+    return Done(
+        f"{len(wanted.lines)} requirements, Python {minor}{', from the cache' if cached else ''}",
+        {"environment": key},
+    )
+
+
+def try_example(work: Work, address: str) -> Done:
+    """Send the model's input example through the replica. A model without one is taken at its word."""
+    body = work.mlmodel().example
+    if body is None:
+        work.say("the model has no input example, nothing to try")
+        return Done("no input example", {})
+    started = time.monotonic()
+    try:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=address), timeout=_TRY_PATIENCE
+        ) as client:
+            answer = client.post("http://replica/invocations", json=body)
+    except httpx.HTTPError as failure:
+        raise StepFailed(
+            f"The replica did not answer the model's input example: {failure}."
+        ) from failure
+    took = f"{(time.monotonic() - started) * 1000:.0f} ms"
+    work.say(f"input example answered with {answer.status_code} in {took}")
+    if answer.status_code != 200:
+        raise StepFailed(
+            f"The model fails on its own input example: {_message(answer)} Log it again with an example that it takes.",
+            detail=answer.text[:8000],
+        )
+    return Done(f"answered in {took}", {})
+
+
+def _interpreter(minor: str, say: Callable[[str], None]) -> tuple[str, Path]:
+    """The interpreter for the version that the model was logged with, or Studio's own with a warning."""
+    own_minor, own_path = interpreters.own()
+    if not minor:
+        say(f"the model names no Python version, using {own_minor}")
+        return own_minor, own_path
+    found = interpreters.find(minor)
+    if found is not None:
+        say(f"Python {minor} found")
+        return minor, found
+    say(
+        f"WARNING: the model was logged with Python {minor}, which this machine does not have; using {own_minor}"
+    )
+    return own_minor, own_path
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(json.loads(answer.text).get("message", answer.text))[:600]
+    except (ValueError, AttributeError):
+        return answer.text[:600]
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,249 @@
+"""Pages of endpoints."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.utils.text import slugify
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
+
+from endpoints import access, examples, query, services
+from endpoints.models import Deployment, Endpoint, State, Wanted, valid_name
+from registry import access as registry
+from registry.models import ModelVersion
+from studio.accounts.access import admit
+from studio.lib.errors import Conflict, Invalid
+
+TABS = ("overview", "test", "consume", "logs")
+_PAGE = 50
+
+
+@require_safe
+def endpoints(request: HttpRequest) -> HttpResponse:
+    text = request.GET.get("search", "").strip()
+    page = Paginator(query.endpoint_list(access.endpoints_for(request.user), text), _PAGE).get_page(
+        request.GET.get("page")
+    )
+    return render(request, "endpoints/endpoints.html", {"page": page, "search": text})
+
+
+class DeployForm(forms.Form):
+    endpoint = forms.CharField(
+        label="Endpoint",
+        validators=[valid_name],
+        help_text="A new name, or an endpoint that you have.",
+    )
+    deployment = forms.CharField(
+        label="Deployment",
+        validators=[valid_name],
+        help_text="Its name behind the endpoint.",
+    )
+    endpoint.widget.attrs = {"list": "endpoint-names", "autocomplete": "off"}
+
+    @classmethod
+    def suggested(cls, version: ModelVersion) -> dict[str, str]:
+        name = re.sub(r"^[^a-z]+", "", slugify(version.name).replace("_", "-"))[:32].strip("-")
+        return {
+            "endpoint": name if len(name) > 2 else f"model-{name}".strip("-"),
+            "deployment": f"version-{version.version}",
+        }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def deploy(request: HttpRequest, name: str, version: int) -> HttpResponse:
+    """Deploy a model version to an endpoint, which is made if it is new."""
+    by = admit(request.user)
+    found = registry.version_for(by, name, version)
+    form = DeployForm(request.POST or None, initial=DeployForm.suggested(found))
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            made = services.deploy_to(
+                name=given["endpoint"],
+                version=found,
+                deployment=given["deployment"],
+                by=by,
+            )
+        except Conflict as refused:
+            form.add_error("deployment", refused.message)
+        else:
+            return redirect(made.endpoint)
+    names = access.endpoints_for(by).values_list("name", flat=True)[:500]
+    context = {"version": found, "form": form, "names": names}
+    return render(request, "endpoints/deploy.html", context, status=422 if form.errors else 200)
+
+
+@require_safe
+def of_version(request: HttpRequest, name: str, version: int) -> HttpResponse:
+    """Where a model version is deployed, as a fragment for its page."""
+    found = registry.version_for(request.user, name, version)
+    deployments = access.deployments_for(request.user).filter(
+        model_name=found.name, model_version=found.version
+    )
+    return render(request, "endpoints/_of_version.html", {"deployments": deployments})
+
+
+@require_safe
+def endpoint(request: HttpRequest, name: str) -> HttpResponse:
+    found = access.endpoint_for(request.user, name)
+    tab = request.GET.get("tab", "")
+    context = _overview(found) | {"tab": tab if tab in TABS else "overview"}
+    if context["tab"] in ("test", "consume"):
+        context |= _snippets(found, examples.KEY_VARIABLE)
+    return render(request, "endpoints/endpoint.html", context)
+
+
+@require_safe
+def overview(request: HttpRequest, name: str) -> HttpResponse:
+    """The deployments and the steps of the one in progress, as a fragment; 204 while nothing has changed.
+
+    When all has settled, the page is loaded once more as a whole.
+    """
+    context = _overview(access.endpoint_for(request.user, name))
+    if request.GET.get("since") == context["since"]:
+        return HttpResponse(status=204)
+    if context["settled"]:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return render(request, "endpoints/_overview.html", context)
+
+
+@require_safe
+def log(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
+    """New lines of a deployment's log as JSON: `lines`, `after` to pass next time, `settled` when none will come."""
+    found = access.deployment_for(request.user, name, deployment)
+    return JsonResponse(_log(found, request.GET.get("after", "")))
+
+
+@require_POST
+def test(request: HttpRequest, name: str) -> HttpResponse:
+    """Send the body that was typed to the endpoint, as any program would."""
+    found = access.endpoint_for(request.user, name)
+    body = request.POST.get("body", "")
+    context = {"endpoint": found, "answer": examples.send(found, body)}
+    if request.headers.get("HX-Request"):
+        return render(request, "endpoints/_answer.html", context)
+    return render(
+        request,
+        "endpoints/endpoint.html",
+        _overview(found) | context | {"tab": "test", "body": body},
+    )
+
+
+@never_cache
+@require_POST
+def keys(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the keys in clear, which is recorded; or replace one first."""
+    by = admit(request.user)
+    found = access.endpoint_for(by, name)
+    which = request.POST.get("regenerate")
+    if which == "primary" or which == "secondary":
+        services.regenerate_key(endpoint=found, which=which, by=by)
+    elif which is not None:
+        raise Invalid("There is a primary key and a secondary key, and no other.")
+    revealed = services.reveal_keys(endpoint=found, by=by)
+    context = {"endpoint": found, "keys": revealed} | _snippets(found, revealed["primary"])
+    if request.headers.get("HX-Request"):
+        return render(request, "endpoints/_consume.html", context)
+    return render(
+        request,
+        "endpoints/endpoint.html",
+        _overview(found) | context | {"tab": "consume"},
+    )
+
+
+@require_POST
+def retry(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
+    found = access.deployment_for(request.user, name, deployment)
+    services.retry(deployment=found)
+    return redirect(found.endpoint)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_deployment(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
+    """Ask first, naming what ends; then do it."""
+    by = admit(request.user)
+    found = access.deployment_for(by, name, deployment)
+    if request.method == "POST":
+        services.delete_deployment(deployment=found, by=by)
+        messages.success(request, f"The deployment {found.name} is being ended and deleted.")
+        return redirect(found.endpoint)
+    return render(
+        request,
+        "endpoints/delete_deployment.html",
+        {"deployment": found, "endpoint": found.endpoint},
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest, name: str) -> HttpResponse:
+    """Ask first, naming what ends; then do it."""
+    by = admit(request.user)
+    found = access.endpoint_for(by, name)
+    if request.method == "POST":
+        services.delete_endpoint(endpoint=found, by=by)
+        messages.success(
+            request,
+            f"The endpoint {found.name} is being deleted. Its address answers no more.",
+        )
+        return redirect("endpoints:endpoints")
+    return render(
+        request,
+        "endpoints/delete.html",
+        {"endpoint": found, "deployments": found.deployments.all()},
+    )
+
+
+def _overview(endpoint: Endpoint) -> dict[str, Any]:
+    found = query.with_deployments(Endpoint.objects.filter(pk=endpoint.pk)).get()
+    deployments = list(found.deployments.all())
+    shown = query.in_focus(deployments)
+    context: dict[str, Any] = {
+        "endpoint": found,
+        "deployments": deployments,
+        "settled": all(deployment.is_settled for deployment in deployments)
+        and found.wanted == Wanted.LIVE,
+        "since": ",".join(f"{deployment.pk}:{deployment.changes}" for deployment in deployments),
+        "shown": shown,
+    }
+    if shown is not None:
+        attempt = shown.attempts.all()[0]
+        context |= {
+            "attempt": attempt,
+            "steps": query.step_rows(attempt, shown),
+            "log": _log(shown, ""),
+        }
+    return context
+
+
+def _log(deployment: Deployment, after: str) -> dict[str, Any]:
+    places = dict(
+        part.split(":") for part in after.split(",") if re.fullmatch(r"[a-z0-9-]+:\d{1,15}", part)
+    )
+    attempt = deployment.attempts.all()[0]
+    pages = query.current_log(attempt, {name: int(place) for name, place in places.items()})
+    return {
+        "lines": [line for page in pages.values() for line in page.lines],
+        "after": ",".join(f"{name}:{page.next}" for name, page in pages.items()),
+        "settled": deployment.is_settled,
+    }
+
+
+def _snippets(endpoint: Endpoint, key: str) -> dict[str, Any]:
+    deployments = endpoint.deployments.exclude(state=State.FAILED).order_by("-traffic", "-pk")
+    body = examples.body_for(deployments.first())
+    return {
+        "body": body,
+        "curl": examples.curl(endpoint, body, key),
+        "python": examples.python(endpoint, body),
+    }

@@ -1,0 +1,27 @@
+// Finds [data-module] in the page and in what htmx puts into it, and mounts each module on its element.
+const mounted = new WeakSet();
+
+export async function mountAll(root) {
+  const found = [...root.querySelectorAll("[data-module]")];
+  if (root.matches?.("[data-module]")) found.unshift(root);
+  for (const element of found) {
+    if (mounted.has(element)) continue;
+    mounted.add(element);
+    const module = await MODULES[element.dataset.module]();
+    module.mount(element);
+  }
+}
+
+const MODULES = {
+  chart: () => import("./chart.js"),
+  copy: () => import("./copy.js"),
+  "follow-log": () => import("./follow-log.js"),
+  menu: () => import("./menu.js"),
+  palette: () => import("./palette.js"),
+  slash: () => import("./slash.js"),
+  submit: () => import("./submit.js"),
+  theme: () => import("./theme.js"),
+};
+
+mountAll(document.body);
+document.addEventListener("htmx:load", (event) => mountAll(event.detail.elt));

@@ -1,0 +1,64 @@
+"""/api/v1/tokens: one's own personal access tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from studio.accounts import access, services
+from studio.accounts.models import AccessToken, User
+from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
+
+
+class TokenOutput(serializers.Serializer[AccessToken]):
+    id = serializers.IntegerField()
+    label = serializers.CharField()
+    hint = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class IssuedTokenOutput(TokenOutput):
+    token = serializers.CharField(help_text="The token itself. It is not told again.")
+
+
+class Tokens(APIView):
+    class Input(serializers.Serializer[Any]):
+        label = serializers.CharField(max_length=100)
+
+    @extend_schema(responses={200: listed("TokenList", TokenOutput)}, parameters=[PAGE_PARAMETER])
+    def get(self, request: Request) -> Response:
+        return page(request, access.tokens_of(_signed_in(request)), TokenOutput)
+
+    @extend_schema(request=Input, responses={201: IssuedTokenOutput, 400: ErrorOutput})
+    def post(self, request: Request) -> Response:
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        user = _signed_in(request)
+        token, text = services.issue_token(user=user, label=data.validated_data["label"], by=user)
+        return Response({**TokenOutput(token).data, "token": text}, status=status.HTTP_201_CREATED)
+
+
+class Token(APIView):
+    @extend_schema(responses={204: None, 404: ErrorOutput})
+    def delete(self, request: Request, pk: int) -> Response:
+        user = _signed_in(request)
+        services.revoke_token(token=access.token_for(user, pk), by=user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _signed_in(request: Request) -> User:
+    assert isinstance(request.user, User)  # IsAuthenticated
+    return request.user
+
+
+urlpatterns = [
+    path("tokens", Tokens.as_view(), name="tokens"),
+    path("tokens/<int:pk>", Token.as_view(), name="token"),
+]

@@ -1,0 +1,96 @@
+"""Who is asking, and the rule that nobody is let in unsigned unless a view says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils.cache import patch_vary_headers
+
+from studio.accounts.credentials import user_from_header
+from studio.lib.http import PROGRAM_PATHS, mlflow_error, same_origin
+
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+class Credentials:
+    """Sets request.user from the Authorization header, which goes before a session. Wrong ones are 401."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        header = request.headers.get("Authorization", "")
+        request.by_session = not header  # type: ignore[attr-defined]
+        if header:
+            user = user_from_header(header)
+            if user is None:
+                return unauthenticated(
+                    request, "The user name and password, or the token, are not valid."
+                )
+            request.user = user
+            # Other sites cannot send this header for a signed-in visitor: nothing to forge.
+            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        patch_vary_headers(response, ["Authorization"])
+        return response
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Pages send strangers to the sign-in page; programs get 401."""
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view_func: Callable[..., Any],
+        view_args: Any,
+        view_kwargs: Any,
+    ) -> HttpResponseBase | None:
+        refused = super().process_view(request, view_func, view_args, view_kwargs)
+        if refused is not None:
+            return refused
+        # MLflow's routes carry no CSRF token: a browser's session may write only from our own pages.
+        forgeable = request.by_session and request.method not in _SAFE  # type: ignore[attr-defined]
+        if forgeable and request.path.startswith(PROGRAM_PATHS) and not same_origin(request):
+            return mlflow_error(
+                "PERMISSION_DENIED",
+                "This request did not come from Studio's own pages.",
+                403,
+            )
+        return None
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., Any]
+    ) -> HttpResponseBase:
+        if request.path.startswith(PROGRAM_PATHS):
+            return unauthenticated(
+                request,
+                "Sign in: send a token as bearer, or a user name with a password or token.",
+            )
+        if request.headers.get("HX-Request"):
+            response = HttpResponse(status=401)
+            response["HX-Redirect"] = "/login/"
+            return response
+        return super().handle_no_permission(request, view_func)  # type: ignore[no-any-return]
+
+
+def unauthenticated(request: HttpRequest, message: str) -> HttpResponse:
+    """401 in the words of whose API was asked."""
+    if request.path.startswith("/api/v1/"):
+        response: HttpResponse = JsonResponse(
+            {
+                "error": {
+                    "code": "unauthenticated",
+                    "message": message,
+                    "step": "",
+                    "detail": "",
+                }
+            },
+            status=401,
+        )
+    else:
+        response = mlflow_error("UNAUTHENTICATED", message, 401)
+    response["WWW-Authenticate"] = 'Basic realm="Studio"'
+    return response

@@ -1,0 +1,116 @@
+"""Who: people, their tokens, and the record of what they did with secrets."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models, transaction
+from django.utils.timezone import now
+
+from studio.lib.secrets import digest
+
+# What MLflow stores where Studio keeps the password: no hash of anything (see MlflowUser).
+UNUSABLE_HASH = "!"
+
+
+class MlflowUser(models.Model):
+    """MLflow's own row for a user: what its permission rules refer to. The table is MLflow's."""
+
+    id = models.AutoField(primary_key=True)
+    username = models.CharField(max_length=255, unique=True, null=True)
+    password_hash = models.CharField(max_length=255, null=True)
+    is_admin = models.BooleanField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "users"
+
+
+class User(AbstractUser):
+    """A person or a program that signs in. Its row in MLflow's table is written in the same transaction."""
+
+    objects: ClassVar[UserManager[User]] = UserManager()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            MlflowUser.objects.update_or_create(
+                username=self.username,
+                defaults={"is_admin": self.is_administrator},
+                create_defaults={
+                    "is_admin": self.is_administrator,
+                    "password_hash": UNUSABLE_HASH,
+                },
+            )
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        with transaction.atomic():
+            MlflowUser.objects.filter(username=self.username).delete()
+            return super().delete(*args, **kwargs)
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.is_active and self.is_superuser
+
+    @property
+    def initials(self) -> str:
+        return self.username[:2].upper()
+
+
+class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
+    def usable(self) -> AccessTokenQuerySet:
+        return self.filter(revoked_at=None, user__is_active=True)
+
+
+class AccessToken(models.Model):
+    """A program's way in as its user. Only a digest is kept; the text is shown once."""
+
+    PREFIX = "studio_"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    label = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(
+        max_length=16, help_text="The token's first characters, to tell it from others."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = AccessTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-pk"]
+
+    @classmethod
+    def issue(cls, *, user: User, label: str) -> tuple[AccessToken, str]:
+        """Return the new row and its text, which nothing can tell again."""
+        text = cls.PREFIX + secrets.token_urlsafe(32)
+        row = cls.objects.create(
+            user=user,
+            label=label,
+            digest=digest(text),
+            hint=text[: len(cls.PREFIX) + 4],
+        )
+        return row, text
+
+    def note_use(self) -> None:
+        """Remember that it was used, to the minute: a write at each request would cost more than it tells."""
+        if self.last_used_at is None or now() - self.last_used_at > timedelta(minutes=1):
+            AccessToken.objects.filter(pk=self.pk).update(last_used_at=now())
+
+
+class AuditEvent(models.Model):
+    """Something that must be accounted for: who did what to which thing, and when."""
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=150)
+    action = models.CharField(max_length=100)
+    target = models.CharField(max_length=300)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["-at"], name="audit_at")]

@@ -1,0 +1,92 @@
+"""What every answer goes through: the content policy, and errors told in the form that was asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    JsonResponse,
+)
+from django.shortcuts import render
+
+from studio.lib.errors import StudioError
+from studio.lib.http import PROGRAM_PATHS, error_body, mlflow_error
+
+log = logging.getLogger(__name__)
+
+# The two style hashes are Plotly's: an empty sheet, and the rules that it inserts into it.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src-elem 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",
+        "style-src-attr 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class ContentSecurityPolicy:
+    """Sets the policy on every answer that has none of its own."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        return response
+
+
+class Errors:
+    """Turns a StudioError of a page into a page that says it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, failure: Exception) -> HttpResponse | None:
+        if not isinstance(failure, StudioError):
+            return None
+        if request.path.startswith(PROGRAM_PATHS):
+            return mlflow_error("INTERNAL_ERROR", failure.message, failure.status)
+        return error_page(request, failure.status, failure.message)
+
+
+def error_page(request: HttpRequest, status: int, message: str) -> HttpResponse:
+    template = "_error.html" if request.headers.get("HX-Request") else "error.html"
+    return render(request, template, {"status": status, "message": message}, status=status)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = f"There is no page at {request.path}."
+    if request.path.startswith(PROGRAM_PATHS):
+        return JsonResponse(error_body("not_found", message), status=404)
+    return error_page(request, 404, message)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    message = "Something went wrong inside Studio. The log of the web process has the details."
+    if request.path.startswith(PROGRAM_PATHS):
+        return JsonResponse(error_body("internal", message), status=500)
+    return HttpResponse(message, status=500, content_type="text/plain; charset=utf-8")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    log.warning("csrf refused path=%s reason=%s", request.path, reason)
+    return error_page(
+        request,
+        403,
+        "This form was too old or came from elsewhere. Load the page again and repeat.",
+    )

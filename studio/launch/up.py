@@ -1,0 +1,147 @@
+"""`manage.py up`: from nothing to a Studio that answers, and back to nothing."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+
+import httpx
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from studio.launch import programs
+from studio.launch.log import Log
+from studio.launch.postgres import EmbeddedPostgres
+from studio.launch.redis import EmbeddedRedis
+from studio.launch.supervisor import Supervisor, sweep
+
+_STORES_PATIENCE, _SERVICES_PATIENCE = 30.0, 120.0  # seconds
+
+
+class Interrupted(Exception):
+    """Somebody asked for the end before Studio was ready."""
+
+
+def up(log: Log) -> None:
+    """Run until SIGTERM or SIGINT. Raises ImproperlyConfigured, with one line, when it cannot start."""
+    stop = Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGINT, ask_to_stop)
+    settings.HOME.make()
+    with _only_one():
+        sweep(settings.HOME.processes, log)
+        _require_free_port("STUDIO_PORT", settings.PORT)
+        _require_free_port("STUDIO_SCORING_PORT", settings.SCORING_PORT)
+        supervisor = Supervisor(log, settings.HOME.processes)
+        try:
+            _start(supervisor, stop)
+            log.write("up", f"Studio is ready at {settings.PUBLIC_URL}")
+            stop.wait()
+        except Interrupted:
+            pass
+        finally:
+            log.write("up", "stopping")
+            supervisor.ending.set()
+            supervisor.end({program.name for program in programs.services()}, 6)
+            supervisor.end({program.name for program in programs.stores()}, 3)
+            settings.HOME.processes.unlink(missing_ok=True)
+    log.write("up", "stopped")
+
+
+def _start(supervisor: Supervisor, stop: Event) -> None:
+    log = supervisor.log
+    if settings.POSTGRES_EMBEDDED:
+        EmbeddedPostgres(settings.HOME).initialise()
+    for program in programs.stores():
+        supervisor.start(program)
+    if settings.POSTGRES_EMBEDDED:
+        postgres = EmbeddedPostgres(settings.HOME)
+        _wait(postgres.ready, stop, _STORES_PATIENCE, "PostgreSQL")
+        postgres.make_database()
+    if settings.REDIS_EMBEDDED:
+        _wait(EmbeddedRedis(settings.HOME).ready, stop, _STORES_PATIENCE, "Redis")
+    _prepare(log)
+    if stop.is_set():
+        raise Interrupted
+    for program in programs.services():
+        supervisor.start(program)
+    _wait(_well, stop, _SERVICES_PATIENCE, "Studio")
+
+
+def _prepare(log: Log) -> None:
+    """Tables, first administrator, static files: in a process of its own, since it needs much memory once."""
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "prepare"]
+    with subprocess.Popen(
+        command,
+        env=programs.child_environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            log.write("prepare", line)
+            last = line.strip() or last
+    if process.returncode:
+        raise ImproperlyConfigured(f"Studio could not prepare its database: {last}")
+
+
+def _wait(ready: Callable[[], bool], stop: Event, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if stop.wait(0.1):
+            raise Interrupted
+        if time.monotonic() > deadline:
+            raise ImproperlyConfigured(
+                f"{what} was not ready after {seconds:.0f} s: the lines above say why"
+            )
+
+
+def _well() -> bool:
+    try:
+        return httpx.get(f"http://{settings.WEB_ADDRESS}/healthz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    with settings.HOME.lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ImproperlyConfigured(
+                f"Studio is already running from {settings.HOME.root}: stop it, or set STUDIO_HOME to another folder"
+            ) from None
+        yield
+
+
+def _require_free_port(setting: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in settings.BIND else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.BIND, port))
+        except OSError as failure:
+            if failure.errno == errno.EADDRINUSE:
+                raise ImproperlyConfigured(
+                    f"Port {port} is in use: set {setting} to another"
+                ) from None
+            told = failure.strerror
+            raise ImproperlyConfigured(
+                f"Studio cannot listen on {settings.BIND}, port {port}: {told}. See STUDIO_BIND"
+            ) from None

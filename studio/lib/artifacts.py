@@ -1,0 +1,81 @@
+"""Files below STUDIO_ARTIFACTS, by the addresses that MLflow gives them.
+
+Every path is resolved, links and all, before it is compared with the root: what does not lie below it
+is never opened, whatever an address says.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.conf import settings
+
+from studio.lib.errors import NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder in a listing. `path` is relative to the listing's own root; size in bytes."""
+
+    name: str
+    path: str
+    is_folder: bool
+    size: int
+
+    @property
+    def kind(self) -> str:
+        return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+
+def folder_of(uri: str) -> Path:
+    """The local folder of an artifact address.
+
+    Raises NotFound for an address outside STUDIO_ARTIFACTS: another store, another host, or a path that leads out.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme == "mlflow-artifacts":
+        return _below(settings.ARTIFACTS, unquote(parts.path).lstrip("/"), uri)
+    if parts.scheme in ("file", "") and parts.netloc in ("", "localhost"):
+        return _below(settings.ARTIFACTS, unquote(parts.path) if parts.scheme else uri, uri)
+    raise _outside(uri)
+
+
+def open_path(root: Path, relative: str) -> Path:
+    """An existing file or folder below `root`, a folder from `folder_of`. Raises NotFound."""
+    path = _below(root, relative, relative)
+    if not path.exists():
+        raise NotFound(f"There is no artifact at {relative or '/'}.")
+    return path
+
+
+def entries(root: Path, relative: str = "") -> list[Entry]:
+    """What lies in a folder: folders first, then files, by name. Raises NotFound."""
+    if not relative and not root.exists():
+        return []
+    folder = open_path(root, relative)
+    if not folder.is_dir():
+        raise NotFound(f"{relative} is a file, not a folder.")
+    found = []
+    for child in folder.iterdir():
+        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
+            continue
+        is_folder = child.is_dir()
+        path = f"{relative.rstrip('/')}/{child.name}".lstrip("/")
+        found.append(Entry(child.name, path, is_folder, 0 if is_folder else child.stat().st_size))
+    return sorted(found, key=lambda entry: (not entry.is_folder, entry.name))
+
+
+def _below(root: Path, path: str, told: str) -> Path:
+    if "\0" in path:
+        raise _outside(told)
+    resolved = (root / path).resolve()
+    if not resolved.is_relative_to(root.resolve()):
+        raise _outside(told)
+    return resolved
+
+
+def _outside(told: str) -> NotFound:
+    return NotFound(f"{told!r} does not lie below STUDIO_ARTIFACTS, so Studio does not open it.")

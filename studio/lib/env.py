@@ -1,0 +1,63 @@
+"""Reads settings from the environment. A value that cannot be right stops the start with one line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def env_text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "") or default
+
+
+def env_bool(name: str, *, default: bool) -> bool:
+    """Read a yes/no variable; a typo stops the start instead of meaning False."""
+    raw = os.environ.get(name, "")
+    if raw == "":
+        return default
+    if raw not in ("true", "false"):
+        raise ImproperlyConfigured(f"{name}={raw!r}: write 'true' or 'false'")
+    return raw == "true"
+
+
+def env_port(name: str, default: int) -> int:
+    raw = os.environ.get(name, "") or str(default)
+    if not raw.isdecimal() or not 0 < int(raw) < 65536:
+        raise ImproperlyConfigured(f"{name}={raw!r}: write a port number from 1 to 65535")
+    return int(raw)
+
+
+def env_choice(name: str, choices: tuple[str, ...]) -> str:
+    """One of `choices`; the first is the default."""
+    raw = os.environ.get(name, "") or choices[0]
+    if raw not in choices:
+        raise ImproperlyConfigured(f"{name}={raw!r}: write one of {', '.join(choices)}")
+    return raw
+
+
+def env_url(name: str, default: str, schemes: tuple[str, ...]) -> str:
+    """An address without a trailing slash."""
+    raw = os.environ.get(name, "") or default
+    parts = urlsplit(raw)
+    if raw and (parts.scheme not in schemes or not (parts.netloc or parts.path or parts.query)):
+        told = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ImproperlyConfigured(f"{name} is not an address that begins with {told}")
+    return raw.rstrip("/")
+
+
+def env_folder(name: str, default: Path) -> Path:
+    """An absolute folder path. It need not exist yet."""
+    raw = os.environ.get(name, "")
+    if "://" in raw:
+        raise ImproperlyConfigured(f"{name}={raw!r}: only a local folder is supported so far")
+    path = Path(raw).expanduser() if raw else default
+    if not path.is_absolute():
+        raise ImproperlyConfigured(f"{name}={raw!r}: write an absolute path")
+    return Path(os.path.normpath(path))
+
+
+def env_list(name: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]

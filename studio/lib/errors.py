@@ -1,0 +1,58 @@
+"""
+Every error the studio raises on purpose.
+
+StudioError              500
+├── Invalid              400  what was sent cannot be right
+├── Forbidden            403  signed in, may see it, may not do this
+├── NotFound             404  also for "exists, but not yours"
+├── Conflict             409  the thing is in a state that forbids it
+│   ├── IllegalMove           the state machine forbids it
+│   └── StateConflict         another process moved first
+├── Unservable           422  this model version cannot be deployed
+└── Unavailable          503  a part of Studio is not answering
+"""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """`message` is written for the person who sees it: what happened, to what, what to do next."""
+
+    code, status = "internal", 500
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+
+class Invalid(StudioError):
+    code, status = "invalid", 400
+
+
+class Forbidden(StudioError):
+    code, status = "forbidden", 403
+
+
+class NotFound(StudioError):
+    code, status = "not_found", 404
+
+
+class Conflict(StudioError):
+    code, status = "conflict", 409
+
+
+class IllegalMove(Conflict):
+    pass
+
+
+class StateConflict(Conflict):
+    pass
+
+
+class Unservable(StudioError):
+    code, status = "unservable", 422
+
+
+class Unavailable(StudioError):
+    code, status = "unavailable", 503

@@ -1,0 +1,98 @@
+"""MLflow's own server as a process of Studio: `python -m studio.mlflow.serve`.
+
+It listens on a Unix socket that only Studio's user may open, with MLflow's permission rules on.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from studio.lib.database import sqlalchemy_url
+from studio.lib.secrets import derive
+from studio.mlflow import identity
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+    from django.conf import settings
+
+    database = sqlalchemy_url(settings.DATABASES["default"])
+    flask_key = derive(settings.SECRET_KEY, "mlflow flask").hex()
+    _configure(
+        database,
+        settings.ARTIFACTS,
+        flask_key,
+        _auth_config(settings.HOME.root, database),
+    )
+    identity.accept(settings.IDENTITY_KEY)
+    config = uvicorn.Config(
+        "mlflow.server.auth:create_app",
+        factory=True,
+        log_level="warning",
+        access_log=False,
+    )
+    config.load()  # before listening: until then a caller is told at once that nobody answers
+    uvicorn.Server(config).run(sockets=[private_socket(settings.HOME.reference_socket)])
+
+
+def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path) -> None:
+    """Set what MLflow reads from its environment, before its first import."""
+    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    destination = artifacts.as_uri()
+    os.environ |= {
+        "_MLFLOW_SERVER_FILE_STORE": database,
+        "_MLFLOW_SERVER_REGISTRY_STORE": database,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "_MLFLOW_SERVER_ARTIFACT_DESTINATION": destination,
+        "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+        "_MLFLOW_AUTH_ADMIN_BOOTSTRAPPED": "true",  # users are Studio's: MLflow makes none
+        "MLFLOW_AUTH_CONFIG_PATH": str(auth_config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": flask_key,
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",  # Django has checked Host and Origin
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "10",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+    for ambient in ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"):
+        os.environ.pop(ambient, None)
+
+
+def _auth_config(home: Path, database: str) -> Path:
+    """Write MLflow's permission settings (0600: they hold the database's password)."""
+    config = configparser.ConfigParser()
+    config["mlflow"] = {
+        "default_permission": "NO_PERMISSIONS",
+        "database_uri": database.replace("%", "%%"),
+        "authorization_function": "studio.mlflow.identity:authorize",
+        "workspace_cache_ttl_seconds": "1",
+    }
+    path = home / "secrets" / "mlflow-auth.ini"
+    path.touch(mode=0o600)
+    with path.open("w") as file:
+        config.write(file)
+    return path
+
+
+def private_socket(path: Path) -> socket.socket:
+    """Listen on a Unix socket (0600) at `path`, in place of what a killed process left there."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(2048)
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""One settings file. What an administrator may change is read with env_*; docs/settings.md explains each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from studio.lib import database, redis
+from studio.lib.env import env_choice, env_folder, env_list, env_port, env_text, env_url
+from studio.lib.home import Home, default_home
+from studio.lib.secrets import derive
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"
+
+HOME = Home(env_folder("STUDIO_HOME", default_home()))
+BIND = env_text("STUDIO_BIND", "127.0.0.1")
+PORT = env_port("STUDIO_PORT", 8000)
+SCORING_PORT = env_port("STUDIO_SCORING_PORT", 8001)
+_LOCAL = "127.0.0.1" if BIND in ("0.0.0.0", "::") else f"[{BIND}]" if ":" in BIND else BIND  # noqa: S104 - compared, not bound
+# Where Studio's own processes reach web and gateway, whatever the public addresses are.
+WEB_ADDRESS, SCORING_ADDRESS = f"{_LOCAL}:{PORT}", f"{_LOCAL}:{SCORING_PORT}"
+PUBLIC_URL = env_url("STUDIO_PUBLIC_URL", f"http://{WEB_ADDRESS}", ("http", "https"))
+SCORING_URL = env_url("STUDIO_SCORING_URL", f"http://{SCORING_ADDRESS}", ("http", "https"))
+ADMIN_USERNAME = env_text("STUDIO_ADMIN_USERNAME", "admin")
+ADMIN_PASSWORD = env_text("STUDIO_ADMIN_PASSWORD")
+ARTIFACTS = env_folder("STUDIO_ARTIFACTS", HOME.artifacts)
+LOG_FORMAT = env_choice("STUDIO_LOG_FORMAT", ("text", "json"))
+
+SECRET_KEY = env_text("STUDIO_SECRET_KEY") or HOME.secret("secret-key")
+IDENTITY_KEY = derive(SECRET_KEY, "mlflow identity")
+ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS") or sorted(
+    {urlsplit(url).hostname or "" for url in (PUBLIC_URL, SCORING_URL)}
+    | {"127.0.0.1", "localhost", "[::1]"}
+)
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "studio.http.csrf_failure"
+
+DATABASE_URL = env_url("DATABASE_URL", "", ("postgresql", "postgres"))
+POSTGRES_EMBEDDED = not DATABASE_URL
+if POSTGRES_EMBEDDED:
+    DATABASE_URL = database.embedded_url(
+        HOME.postgres_socket, "studio", HOME.secret("postgres-password"), "studio"
+    )
+DATABASES = {"default": database.django_database(DATABASE_URL)}
+DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 10}
+
+REDIS_URL = env_url("REDIS_URL", "", ("redis", "rediss", "unix"))
+REDIS_EMBEDDED = not REDIS_URL
+if REDIS_EMBEDDED:
+    REDIS_URL = redis.embedded_url(HOME.redis_socket, HOME.secret("redis-password"))
+
+INSTALLED_APPS = [
+    "studio.launch",
+    "studio.mlflow",
+    "studio.accounts",
+    "tracking",
+    "registry",
+    "endpoints",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "lucide",
+    "rest_framework",
+    "drf_spectacular",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "studio.http.ContentSecurityPolicy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "studio.accounts.middleware.Credentials",
+    "studio.accounts.middleware.SignInRequired",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "studio.http.Errors",
+]
+ROOT_URLCONF = "studio.urls"
+WSGI_APPLICATION = "studio.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "builtins": ["studio.templatetags.studio", "lucide.templatetags.lucide"],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "studio.context.shell",
+            ],
+        },
+    }
+]
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "accounts:login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "accounts:login"
+
+# Cookies are shared by every port of a host: each Studio on it has names of its own.
+SESSION_COOKIE_NAME = f"studio_session_{PORT}"
+CSRF_COOKIE_NAME = f"studio_csrf_{PORT}"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME.static
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "studio.static.PlotlyFinder",
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "studio.static.Storage"},
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["studio.accounts.authentication.StudioAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "studio.lib.api.api_error",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Studio",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+CELERY_BROKER_URL = redis.celery_url(REDIS_URL)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A broker that is away is not waited for: the sweep finds the rows once it is back.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5}
+CELERY_TIMEZONE = "UTC"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "celery.beat": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+    },
+}

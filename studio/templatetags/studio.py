@@ -1,0 +1,152 @@
+"""How values are written on pages. Available in every template without a load tag."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.forms import BoundField
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import now
+
+from studio.context import Section
+from tracking.models import moment as tracking_moment
+
+register = template.Library()
+
+_UNITS = (
+    ("year", 31_536_000),
+    ("month", 2_592_000),
+    ("day", 86_400),
+    ("h", 3600),
+    ("min", 60),
+)
+# A run's or deployment's state as a word, a colour and a sign.
+_STATES = {
+    "FINISHED": ("Finished", "good", "✓"),
+    "FAILED": ("Failed", "bad", "✕"),
+    "KILLED": ("Killed", "bad", "✕"),
+    "RUNNING": ("Running", "busy", ""),
+    "SCHEDULED": ("Scheduled", "muted", "…"),
+}
+_PILLS = {
+    "live": "good",
+    "failed": "bad",
+    "degraded": "warn",
+    "updating": "busy",
+    "empty": "",
+    "stopped": "",
+    "paused": "",
+}
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """A metric: six significant digits, and no more zeros than it needs."""
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if abs(value) >= 1.7976931348623157e308:
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.6g}"
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """How long ago, with the exact time as a title."""
+    if moment is None:
+        return "–"
+    seconds = max(0.0, (now() - moment).total_seconds())
+    told = "just now"
+    for name, size in _UNITS:
+        count = int(seconds // size)
+        if count:
+            plural = "s" if count > 1 and len(name) > 3 else ""
+            told = f"{count} {name}{plural} ago"
+            break
+    exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, told)
+
+
+@register.filter
+def run_mark(status: str | None) -> SafeString:
+    """A run's state as a small sign with a title."""
+    word, colour, sign = _STATES.get(status or "", (status or "Unknown", "muted", "?"))
+    return format_html(
+        '<span class="st {}" role="img" aria-label="{}" title="{}">{}</span>',
+        colour,
+        word,
+        word,
+        sign,
+    )
+
+
+@register.filter
+def run_pill(status: str | None) -> SafeString:
+    word, colour, _ = _STATES.get(status or "", (status or "Unknown", "", ""))
+    return format_html('<span class="pill {}">{}</span>', colour, word)
+
+
+@register.simple_tag
+def state_pill(state: str, label: str = "") -> SafeString:
+    """A deployment's or endpoint's state. What is not settled is busy."""
+    return format_html(
+        '<span class="pill {}">{}</span>',
+        _PILLS.get(state, "busy"),
+        label or state.capitalize(),
+    )
+
+
+@register.filter
+def is_current(section: Section, path: str) -> bool:
+    return path == section.path if section.path == "/" else path.startswith(section.path)
+
+
+@register.filter
+def styled(field: BoundField) -> SafeString:
+    """A form's field with the look of Studio, and its errors told to screen readers."""
+    attributes: dict[str, Any] = {"class": "input"}
+    if field.errors:
+        attributes["aria-invalid"] = "true"
+    return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def item(values: dict[str, Any], key: str) -> Any:
+    """A value whose key is no plain word: `tags|item:"source.name"`."""
+    return values.get(key)
+
+
+@register.filter
+def moment(milliseconds: int | None) -> datetime | None:
+    """MLflow's times as a point in time."""
+    return tracking_moment(milliseconds)
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def ready_count(replicas: list[Any]) -> int:
+    return sum(replica.state == "ready" for replica in replicas)

@@ -1,0 +1,233 @@
+"""What was tried, as MLflow keeps it. The tables are MLflow's: read here, written through MLflow.
+
+Times are milliseconds since the epoch, as in MLflow's schema. tests/tracking/test_drift.py compares
+these models with MLflow's own.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Self, TypeVar
+
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.urls import reverse
+
+from studio.accounts.access import may_see_everything
+from studio.accounts.models import User
+
+ACTIVE, DELETED = "active", "deleted"
+_Row = TypeVar("_Row", bound=models.Model)
+
+
+def moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+class VisibleQuerySet(models.QuerySet[_Row]):
+    def visible_to(self, user: User | AnonymousUser) -> Self:
+        return self if may_see_everything(user) else self.none()
+
+
+class ExperimentQuerySet(VisibleQuerySet["Experiment"]):
+    pass
+
+
+class Experiment(models.Model):
+    experiment_id = models.AutoField(primary_key=True)
+    name = models.CharField(max_length=256)
+    workspace = models.CharField(max_length=63)
+    artifact_location = models.CharField(max_length=256, null=True)
+    lifecycle_stage = models.CharField(max_length=32, null=True)
+    creation_time = models.BigIntegerField(null=True)
+    last_update_time = models.BigIntegerField(null=True)
+
+    objects = ExperimentQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "experiments"
+
+    def get_absolute_url(self) -> str:
+        return reverse("tracking:experiment", args=[self.pk])
+
+    @property
+    def created_at(self) -> datetime | None:
+        return moment(self.creation_time)
+
+
+class ExperimentTag(models.Model):
+    pk = models.CompositePrimaryKey("key", "experiment_id")
+    key = models.CharField(max_length=250)
+    value = models.TextField(null=True)
+    experiment = models.ForeignKey(Experiment, models.DO_NOTHING, related_name="tags")
+
+    class Meta:
+        managed = False
+        db_table = "experiment_tags"
+
+
+class RunQuerySet(VisibleQuerySet["Run"]):
+    pass
+
+
+class Run(models.Model):
+    run_uuid = models.CharField(max_length=32, primary_key=True)
+    name = models.CharField(max_length=250, null=True)
+    source_type = models.CharField(max_length=20, null=True)
+    source_name = models.CharField(max_length=500, null=True)
+    entry_point_name = models.CharField(max_length=50, null=True)
+    user_id = models.CharField(max_length=256, null=True)
+    status = models.CharField(max_length=9, null=True)
+    start_time = models.BigIntegerField(null=True)
+    end_time = models.BigIntegerField(null=True)
+    deleted_time = models.BigIntegerField(null=True)
+    source_version = models.CharField(max_length=50, null=True)
+    lifecycle_stage = models.CharField(max_length=20, null=True)
+    artifact_uri = models.CharField(max_length=200, null=True)
+    experiment = models.ForeignKey(Experiment, models.DO_NOTHING, null=True, related_name="runs")
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "runs"
+
+    def __str__(self) -> str:
+        return self.name or self.run_uuid
+
+    def get_absolute_url(self) -> str:
+        return reverse("tracking:run", args=[self.pk])
+
+    @property
+    def started_at(self) -> datetime | None:
+        return moment(self.start_time)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took. None: it has not ended, or never said so."""
+        if self.start_time is None or self.end_time is None:
+            return None
+        return (self.end_time - self.start_time) / 1000
+
+
+class Metric(models.Model):
+    pk = models.CompositePrimaryKey("key", "timestamp", "step", "run_id", "value", "is_nan")
+    key = models.CharField(max_length=250)
+    value = models.FloatField()
+    timestamp = models.BigIntegerField()
+    step = models.BigIntegerField()
+    is_nan = models.BooleanField()
+    run = models.ForeignKey(Run, models.DO_NOTHING, db_column="run_uuid", related_name="metrics")
+
+    class Meta:
+        managed = False
+        db_table = "metrics"
+
+
+class LatestMetric(models.Model):
+    pk = models.CompositePrimaryKey("key", "run_id")
+    key = models.CharField(max_length=250)
+    value = models.FloatField()
+    timestamp = models.BigIntegerField(null=True)
+    step = models.BigIntegerField()
+    is_nan = models.BooleanField()
+    run = models.ForeignKey(
+        Run, models.DO_NOTHING, db_column="run_uuid", related_name="latest_metrics"
+    )
+
+    class Meta:
+        managed = False
+        db_table = "latest_metrics"
+
+    @property
+    def number(self) -> float:
+        """The value as it was logged: MLflow stores NaN as 0 with a mark."""
+        return float("nan") if self.is_nan else self.value
+
+
+class Param(models.Model):
+    pk = models.CompositePrimaryKey("key", "run_id")
+    key = models.CharField(max_length=250)
+    value = models.CharField(max_length=8000)
+    run = models.ForeignKey(Run, models.DO_NOTHING, db_column="run_uuid", related_name="params")
+
+    class Meta:
+        managed = False
+        db_table = "params"
+
+
+class Tag(models.Model):
+    pk = models.CompositePrimaryKey("key", "run_id")
+    key = models.CharField(max_length=250)
+    value = models.CharField(max_length=8000, null=True)
+    run = models.ForeignKey(Run, models.DO_NOTHING, db_column="run_uuid", related_name="tags")
+
+    class Meta:
+        managed = False
+        db_table = "tags"
+
+
+class LoggedModel(models.Model):
+    model_id = models.CharField(max_length=36, primary_key=True)
+    experiment = models.ForeignKey(Experiment, models.DO_NOTHING, related_name="logged_models")
+    name = models.CharField(max_length=500)
+    artifact_location = models.CharField(max_length=1000)
+    creation_timestamp_ms = models.BigIntegerField()
+    last_updated_timestamp_ms = models.BigIntegerField()
+    status = models.IntegerField()
+    lifecycle_stage = models.CharField(max_length=32, null=True)
+    model_type = models.CharField(max_length=500, null=True)
+    source_run_id = models.CharField(max_length=32, null=True)
+    status_message = models.CharField(max_length=1000, null=True)
+
+    class Meta:
+        managed = False
+        db_table = "logged_models"
+
+    @property
+    def created_at(self) -> datetime | None:
+        return moment(self.creation_timestamp_ms)
+
+
+class Dataset(models.Model):
+    pk = models.CompositePrimaryKey("experiment_id", "name", "digest")
+    dataset_uuid = models.CharField(max_length=36)
+    experiment = models.ForeignKey(Experiment, models.DO_NOTHING, related_name="datasets")
+    name = models.CharField(max_length=500)
+    digest = models.CharField(max_length=36)
+    dataset_source_type = models.CharField(max_length=36)
+    dataset_source = models.TextField()
+    dataset_schema = models.TextField(null=True)
+    dataset_profile = models.TextField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "datasets"
+
+
+class Input(models.Model):
+    pk = models.CompositePrimaryKey(
+        "source_type", "source_id", "destination_type", "destination_id"
+    )
+    input_uuid = models.CharField(max_length=36)
+    source_type = models.CharField(max_length=36)
+    source_id = models.CharField(max_length=36)
+    destination_type = models.CharField(max_length=36)
+    destination_id = models.CharField(max_length=36)
+    step = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "inputs"
+
+
+class InputTag(models.Model):
+    pk = models.CompositePrimaryKey("input_uuid", "name")
+    input_uuid = models.CharField(max_length=36)
+    name = models.CharField(max_length=255)
+    value = models.CharField(max_length=500)
+
+    class Meta:
+        managed = False
+        db_table = "input_tags"

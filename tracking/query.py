@@ -1,0 +1,256 @@
+"""What pages read of experiments and runs: few statements, however many rows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from math import ceil
+from urllib.parse import urlencode
+
+from django.db.models import Count, F, Max, Q, QuerySet
+
+from tracking import search
+from tracking.models import (
+    ACTIVE,
+    Dataset,
+    Experiment,
+    Input,
+    LatestMetric,
+    LoggedModel,
+    Param,
+    Run,
+    Tag,
+)
+
+PAGE = 50
+# Of the keys on a page of runs, those shown as columns: the most common ones.
+_COLUMNS = 6
+_PARENT = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What a visitor asked of the run table. Built once, from the query string."""
+
+    filter: str = ""
+    order_by: str = ""
+    state: str = ACTIVE
+    page: int = 1
+
+    @classmethod
+    def from_query(cls, query: dict[str, str]) -> RunFilter:
+        page = query.get("page", "")
+        return cls(
+            filter=query.get("filter", "").strip(),
+            order_by=query.get("order_by", "").strip(),
+            state="deleted" if query.get("state") == "deleted" else ACTIVE,
+            page=max(1, int(page)) if page.isdecimal() and len(page) < 7 else 1,
+        )
+
+    def link(self, **changes: str | int) -> str:
+        """The query string of this view with some things changed."""
+        given = {
+            name: getattr(self, name) for name in ("filter", "order_by", "state", "page")
+        } | changes
+        usual = RunFilter()
+        return "?" + urlencode(
+            {name: value for name, value in given.items() if value != getattr(usual, name)}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A param or metric as a column; `link` sorts by it, the other way round if it is sorted already."""
+
+    key: str
+    link: str
+    sorted: str = ""  # "ascending", "descending" or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    run: Run
+    params: list[str | None]
+    metrics: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    rows: list[Row]
+    total: int
+    page: int
+    params: list[Column]
+    metrics: list[Column]
+    hidden_params: int
+    hidden_metrics: int
+
+    @property
+    def pages(self) -> int:
+        return max(1, ceil(self.total / PAGE))
+
+    @property
+    def first(self) -> int:
+        return (self.page - 1) * PAGE + 1 if self.rows else 0
+
+    @property
+    def last(self) -> int:
+        return (self.page - 1) * PAGE + len(self.rows)
+
+
+def experiment_list(experiments: QuerySet[Experiment], text: str) -> QuerySet[Experiment]:
+    """Active experiments, the one used last first, each with its number of runs."""
+    active = Q(runs__lifecycle_stage=ACTIVE)
+    found = experiments.filter(lifecycle_stage=ACTIVE)
+    if text:
+        found = found.filter(name__icontains=text)
+    found = found.annotate(
+        run_count=Count("runs", filter=active),
+        last_run=Max("runs__start_time", filter=active),
+    )
+    return found.order_by(F("last_run").desc(nulls_last=True), "-creation_time", "-pk")
+
+
+def run_page(runs: QuerySet[Run], wanted: RunFilter) -> RunPage:
+    """One page of the run table with its columns. Raises Invalid for a filter that MLflow refuses."""
+    found = search.matching(runs.filter(lifecycle_stage=wanted.state), wanted.filter)
+    total = found.count()
+    page = min(wanted.page, max(1, ceil(total / PAGE)))
+    shown = list(search.ordered(found, wanted.order_by)[(page - 1) * PAGE : page * PAGE])
+    params, metrics = _params_of(shown), _metrics_of(shown)
+    param_keys, metric_keys = _common(params), _common(metrics)
+    rows = [
+        Row(
+            run,
+            [params[run.pk].get(key) for key in param_keys[:_COLUMNS]],
+            [metrics[run.pk].get(key) for key in metric_keys[:_COLUMNS]],
+        )
+        for run in shown
+    ]
+    return RunPage(
+        rows,
+        total,
+        page,
+        [sort_column(wanted, f"params.`{key}`", key) for key in param_keys[:_COLUMNS]],
+        [sort_column(wanted, f"metrics.`{key}`", key) for key in metric_keys[:_COLUMNS]],
+        max(0, len(param_keys) - _COLUMNS),
+        max(0, len(metric_keys) - _COLUMNS),
+    )
+
+
+def sort_column(wanted: RunFilter, clause: str, key: str) -> Column:
+    ascending, descending = f"{clause} ASC", f"{clause} DESC"
+    if wanted.order_by == ascending:
+        return Column(key, wanted.link(order_by=descending, page=1), "ascending")
+    state = "descending" if wanted.order_by == descending else ""
+    return Column(key, wanted.link(order_by=ascending, page=1), state)
+
+
+def _params_of(runs: list[Run]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for run_id, key, value in Param.objects.filter(run__in=runs).values_list(
+        "run_id", "key", "value"
+    ):
+        found[run_id][key] = value
+    return found
+
+
+def _metrics_of(runs: list[Run]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for metric in LatestMetric.objects.filter(run__in=runs):
+        found[metric.run_id][metric.key] = metric.number
+    return found
+
+
+def _common(
+    values: dict[str, dict[str, str]] | dict[str, dict[str, float]],
+) -> list[str]:
+    counts = Counter(key for given in values.values() for key in given)
+    return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A dataset that a run has used, and what for."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """Everything on a run's page but its artifacts and charts."""
+
+    metrics: list[LatestMetric]
+    params: list[Param]
+    tags: list[Tag]
+    system: dict[str, str]  # the tags that MLflow writes, by their names without "mlflow."
+    models: list[LoggedHere]
+    children: list[Run]
+    parent: Run | None
+    data: list[Data]
+
+
+def run_detail(run: Run, visible: QuerySet[Run]) -> RunDetail:
+    tags = list(Tag.objects.filter(run=run).order_by("key"))
+    system = {
+        tag.key.removeprefix("mlflow."): tag.value or ""
+        for tag in tags
+        if tag.key.startswith("mlflow.")
+    }
+    children = visible.filter(
+        tags__key=_PARENT, tags__value=run.pk, lifecycle_stage=ACTIVE
+    ).order_by("start_time", "pk")
+    parent_id = system.get("parentRunId")
+    used = Input.objects.filter(
+        destination_id=run.pk, destination_type="RUN", source_type="DATASET"
+    )
+    datasets = Dataset.objects.filter(dataset_uuid__in=used.values("source_id")).order_by("name")
+    return RunDetail(
+        metrics=list(LatestMetric.objects.filter(run=run).order_by("key")),
+        params=list(Param.objects.filter(run=run).order_by("key")),
+        tags=[tag for tag in tags if not tag.key.startswith("mlflow.")],
+        system=system,
+        models=logged_here(run),
+        children=list(children[:200]),
+        parent=visible.filter(pk=parent_id).first() if parent_id else None,
+        data=[Data(dataset.name, dataset.digest) for dataset in datasets],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedHere:
+    """A model that a run has logged: a logged model of MLflow 3, or a folder of artifacts of an older client."""
+
+    name: str
+    source: str
+    model_id: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.model_id or self.name
+
+
+def logged_here(run: Run) -> list[LoggedHere]:
+    """The models of a run, the oldest first."""
+    rows = LoggedModel.objects.filter(source_run_id=run.pk, lifecycle_stage=ACTIVE).order_by(
+        "creation_timestamp_ms"
+    )
+    found = [LoggedHere(row.name, row.artifact_location, row.model_id) for row in rows]
+    if found:
+        return found
+    history = (
+        Tag.objects.filter(run=run, key="mlflow.log-model.history")
+        .values_list("value", flat=True)
+        .first()
+    )
+    try:
+        told = json.loads(history or "[]")
+        paths = list(dict.fromkeys(str(item["artifact_path"]) for item in told))
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+    ):  # a tag, so anybody may have written anything
+        return []
+    return [LoggedHere(path, f"{(run.artifact_uri or '').rstrip('/')}/{path}") for path in paths]

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from tracking import views
+
+app_name = "tracking"
+urlpatterns = [
+    path("experiments/", views.experiments, name="experiments"),
+    path("experiments/<int:pk>/", views.experiment, name="experiment"),
+    path("runs/<str:run_id>/", views.run, name="run"),
+    path("runs/<str:run_id>/series/", views.series, name="series"),
+    path("runs/<str:run_id>/artifacts/", views.artifacts, name="artifacts"),
+    path("runs/<str:run_id>/preview/", views.preview, name="preview"),
+    path("runs/<str:run_id>/download/", views.download, name="download"),
+]

@@ -1,0 +1,143 @@
+"""Pages of experiments and runs."""
+
+from __future__ import annotations
+
+import orjson
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from studio.lib import artifacts as store
+from studio.lib.errors import Invalid, NotFound
+from tracking import access, query
+from tracking.models import Run
+from tracking.query import RunFilter
+from tracking.series import series as series_of
+
+TABS = ("overview", "artifacts", "models", "children")
+_PREVIEW = 64 * 1024  # bytes of a text file that the page shows
+_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+
+
+@require_safe
+def experiments(request: HttpRequest) -> HttpResponse:
+    text = request.GET.get("search", "").strip()
+    found = query.experiment_list(access.experiments_for(request.user), text)
+    page = Paginator(found, query.PAGE).get_page(request.GET.get("page"))
+    return render(request, "tracking/experiments.html", {"page": page, "search": text})
+
+
+@require_safe
+def experiment(request: HttpRequest, pk: int) -> HttpResponse:
+    found = access.experiment_for(request.user, pk)
+    wanted = RunFilter.from_query(request.GET.dict())
+    runs = access.runs_for(request.user).filter(experiment=found)
+    context = {
+        "experiment": found,
+        "tags": found.tags.exclude(key__startswith="mlflow.").order_by("key"),
+        "wanted": wanted,
+        "order": {
+            name: query.sort_column(wanted, f"attributes.{attribute}", name)
+            for name, attribute in (
+                ("name", "run_name"),
+                ("status", "status"),
+                ("started", "start_time"),
+            )
+        },
+    }
+    try:
+        context["page"] = query.run_page(runs, wanted)
+    except Invalid as refused:
+        return render(
+            request,
+            "tracking/experiment.html",
+            context | {"refused": refused.message},
+            status=400,
+        )
+    page = context["page"]
+    context |= {
+        "previous": wanted.link(page=page.page - 1),
+        "next": wanted.link(page=page.page + 1),
+    }
+    return render(request, "tracking/experiment.html", context)
+
+
+@require_safe
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    found = access.run_for(request.user, run_id)
+    tab = request.GET.get("tab", "")
+    context = {
+        "run": found,
+        "detail": query.run_detail(found, access.runs_for(request.user)),
+        "tab": tab if tab in TABS else "overview",
+    }
+    if context["tab"] == "artifacts":
+        context |= _listing(found, "")
+    return render(request, "tracking/run.html", context)
+
+
+@require_safe
+def series(request: HttpRequest, run_id: str) -> HttpResponse:
+    """One metric's points as JSON (tracking.series.Series)."""
+    found = access.run_for(request.user, run_id)
+    points = series_of(found, request.GET.get("key", ""))
+    return HttpResponse(orjson.dumps(points), content_type="application/json")
+
+
+@require_safe
+def artifacts(request: HttpRequest, run_id: str) -> HttpResponse:
+    """One folder of the artifact tree, as a fragment."""
+    found = access.run_for(request.user, run_id)
+    return render(
+        request,
+        "tracking/_artifacts.html",
+        {"run": found} | _listing(found, request.GET.get("path", "")),
+    )
+
+
+@require_safe
+def preview(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The beginning of a text file, or an image, as a fragment."""
+    found = access.run_for(request.user, run_id)
+    relative = request.GET.get("path", "")
+    path = store.open_path(store.folder_of(found.artifact_uri or ""), relative)
+    if path.is_dir():
+        raise NotFound(f"{relative} is a folder: open it to see its files.")
+    entry = store.Entry(path.name, relative, False, path.stat().st_size)
+    context = {"run": found, "entry": entry, "is_image": entry.kind in _IMAGES}
+    if not context["is_image"]:
+        with path.open("rb") as file:
+            head = file.read(_PREVIEW)
+        context |= {
+            "text": None if b"\0" in head else head.decode(errors="replace"),
+            "cut": entry.size > _PREVIEW,
+        }
+    return render(request, "tracking/_preview.html", context)
+
+
+@require_safe
+def download(request: HttpRequest, run_id: str) -> HttpResponse | FileResponse:
+    """A file, streamed. Never a document of this site: it comes sandboxed, and as a download unless an image."""
+    found = access.run_for(request.user, run_id)
+    path = store.open_path(store.folder_of(found.artifact_uri or ""), request.GET.get("path", ""))
+    if path.is_dir():
+        raise NotFound(f"{path.name} is a folder: download its files one by one.")
+    entry = store.Entry(path.name, "", False, path.stat().st_size)
+    inline = entry.kind in _IMAGES and "inline" in request.GET
+    kind = entry.kind if inline else "application/octet-stream"
+    response = FileResponse(
+        path.open("rb"), as_attachment=not inline, filename=path.name, content_type=kind
+    )
+    response["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _listing(run: Run, path: str) -> dict[str, object]:
+    """A folder's entries, or why it cannot be shown: a run may name a store that Studio does not open."""
+    try:
+        root = store.folder_of(run.artifact_uri or "")
+    except NotFound as outside:
+        return {"entries": [], "told": outside.message}
+    return {"entries": store.entries(root, path)}
