@@ -15,6 +15,7 @@ from endpoints import services
 from endpoints.models import Deployment, Endpoint
 from registry.mlmodel import read
 from studio.lib.errors import Unservable
+from studio.lib.text import readable_json
 
 KEY_VARIABLE = "$STUDIO_KEY"
 # For a model that says nothing of its input: the shape of a body, for a person to fill in.
@@ -41,7 +42,7 @@ def body_for(deployment: Deployment | None) -> str:
             body = read(Path(settings.HOME.models) / str(deployment.pk)).body
         except Unservable:
             body = None  # not fetched yet, or not a model: the shape does
-    return json.dumps(body if body is not None else _SHAPE)
+    return readable_json(body if body is not None else _SHAPE)
 
 
 def curl(endpoint: Endpoint, body: str, key: str) -> str:
@@ -56,9 +57,10 @@ def curl(endpoint: Endpoint, body: str, key: str) -> str:
 
 def python(endpoint: Endpoint, body: str) -> str:
     """A Python program with the requests package; the key comes from the environment."""
+    literal = json.dumps(json.dumps(json.loads(body)))
     return (
         "import json\nimport os\n\nimport requests\n\n"
-        f"body = json.loads({json.dumps(body)})\n"
+        f"body = json.loads({literal})\n"
         "answer = requests.post(\n"
         f"    {json.dumps(endpoint.scoring_url)},\n"
         '    headers={"Authorization": f"Bearer {os.environ[\'STUDIO_KEY\']}"},\n'

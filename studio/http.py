@@ -9,12 +9,11 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    JsonResponse,
 )
 from django.shortcuts import render
 
 from studio.lib.errors import StudioError
-from studio.lib.http import PROGRAM_PATHS, error_body, mlflow_error
+from studio.lib.http import PROGRAM_PATHS, program_error
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +59,9 @@ class Errors:
         if not isinstance(failure, StudioError):
             return None
         if request.path.startswith(PROGRAM_PATHS):
-            return mlflow_error("INTERNAL_ERROR", failure.message, failure.status)
+            return program_error(
+                request.path, failure.code.upper(), failure.message, failure.status
+            )
         return error_page(request, failure.status, failure.message)
 
 
@@ -72,14 +73,14 @@ def error_page(request: HttpRequest, status: int, message: str) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     message = f"There is no page at {request.path}."
     if request.path.startswith(PROGRAM_PATHS):
-        return JsonResponse(error_body("not_found", message), status=404)
+        return program_error(request.path, "ENDPOINT_NOT_FOUND", message, 404)
     return error_page(request, 404, message)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     message = "Something went wrong inside Studio. The log of the web process has the details."
     if request.path.startswith(PROGRAM_PATHS):
-        return JsonResponse(error_body("internal", message), status=500)
+        return program_error(request.path, "INTERNAL_ERROR", message, 500)
     return HttpResponse(message, status=500, content_type="text/plain; charset=utf-8")
 
 

@@ -49,12 +49,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         context["page"] = query.run_page(runs, wanted)
     except Invalid as refused:
-        return render(
-            request,
-            "tracking/experiment.html",
-            context | {"refused": refused.message},
-            status=400,
-        )
+        return render(request, "tracking/experiment.html", context | {"refused": refused.message})
     page = context["page"]
     context |= {
         "previous": wanted.link(page=page.page - 1),

@@ -58,7 +58,7 @@ class Answer:
 
     async def head(self) -> None:
         """Wait until there is something to pass on. Raises BadAnswer."""
-        while not self.complete and (self.whole or not self.status):
+        while not self.complete and (self._failure or self.whole or not self.status):
             await self._progress()
 
     async def read(self) -> bytes:

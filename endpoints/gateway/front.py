@@ -35,8 +35,8 @@ class Joined:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():  # the client may have left in this same turn
             self._transport.writelines(parts)
 
 
@@ -47,9 +47,10 @@ class Front(HttpToolsProtocol):
     _in_head = False
     _patience: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         joined = Joined(cast(asyncio.Transport, transport), self.loop)
         super().connection_made(cast(asyncio.Transport, joined))
+        self._await_head()
 
     def data_received(self, data: bytes) -> None:
         self._unframed += len(data)
@@ -57,7 +58,7 @@ class Front(HttpToolsProtocol):
         if self._unframed > LONGEST_HEAD and not self.transport.is_closing():
             self.send_400_response("The headers are too long.")
         elif self._in_head and self._patience is None:
-            self._patience = self.loop.call_later(SLOWEST_HEAD, self.timeout_keep_alive_handler)
+            self._await_head()
 
     def on_message_begin(self) -> None:
         self._unframed = 0
@@ -80,3 +81,6 @@ class Front(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
         super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._patience = self.loop.call_later(SLOWEST_HEAD, self.timeout_keep_alive_handler)

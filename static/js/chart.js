@@ -51,10 +51,25 @@ function pageColours(element) {
   return colours;
 }
 
-function draw(element, canvas, series) {
+let loading;
+
+/** Plotly, loaded once and only by a page that draws something. */
+function plotly(source) {
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = source;
+    script.onload = () => resolve(globalThis.Plotly);
+    script.onerror = () => reject(new Error("Plotly was not loaded"));
+    document.head.append(script);
+  });
+  return loading;
+}
+
+async function draw(element, canvas, series) {
+  const library = await plotly(element.dataset.plotly);
   const colours = pageColours(element);
   const config = { responsive: true, displayModeBar: false, doubleClick: "reset" };
-  return globalThis.Plotly.react(canvas, toTraces(series, colours.accent), layout(colours), config);
+  return library.react(canvas, toTraces(series, colours.accent), layout(colours), config);
 }
 
 async function show(element) {

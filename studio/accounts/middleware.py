@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from studio.accounts.credentials import user_from_header
-from studio.lib.http import PROGRAM_PATHS, mlflow_error, same_origin
+from studio.lib.http import PROGRAM_PATHS, mlflow_error, program_error, same_origin
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -77,20 +77,6 @@ class SignInRequired(LoginRequiredMiddleware):
 
 
 def unauthenticated(request: HttpRequest, message: str) -> HttpResponse:
-    """401 in the words of whose API was asked."""
-    if request.path.startswith("/api/v1/"):
-        response: HttpResponse = JsonResponse(
-            {
-                "error": {
-                    "code": "unauthenticated",
-                    "message": message,
-                    "step": "",
-                    "detail": "",
-                }
-            },
-            status=401,
-        )
-    else:
-        response = mlflow_error("UNAUTHENTICATED", message, 401)
+    response = program_error(request.path, "UNAUTHENTICATED", message, 401)
     response["WWW-Authenticate"] = 'Basic realm="Studio"'
     return response

@@ -41,3 +41,10 @@ def mlflow_error(error_code: str, message: str, status: int) -> JsonResponse:
 def error_body(code: str, message: str, *, detail: str = "") -> dict[str, dict[str, str]]:
     """An error in the shape of /api/v1."""
     return {"error": {"code": code, "message": message, "step": "", "detail": detail}}
+
+
+def program_error(path: str, code: str, message: str, status: int) -> JsonResponse:
+    """An error in the words of whose API was asked: Studio's at /api/v1, else MLflow's. `code` is MLflow's."""
+    if path.startswith("/api/v1/"):
+        return JsonResponse(error_body(code.lower(), message), status=status)
+    return mlflow_error(code, message, status)

@@ -8,7 +8,7 @@ from studio.mlflow.forward import forward
 
 urlpatterns = [
     re_path(
-        r"^(api/\d+\.\d+/|ajax-api/|graphql$|v1/|gateway/|get-artifact$|model-versions/get-artifact$|version$)",
+        r"^(?:api/\d+\.\d+/|ajax-api/|graphql$|v1/|gateway/|get-artifact$|model-versions/get-artifact$|version$)",
         forward,
     ),
 ]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import datetime
 from typing import Any
 
 from django import template
+from django.template import Context
+from django.template.loader import render_to_string
 from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now
 
 from studio.context import Section
+from studio.lib.text import readable_json
 from tracking.models import moment as tracking_moment
 
 register = template.Library()
@@ -144,9 +146,16 @@ def moment(milliseconds: int | None) -> datetime | None:
 
 @register.filter
 def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return readable_json(value)
 
 
 @register.filter
 def ready_count(replicas: list[Any]) -> int:
     return sum(replica.state == "ready" for replica in replicas)
+
+
+@register.inclusion_tag("_code.html", takes_context=True)
+def snippet(context: Context, name: str) -> dict[str, str]:
+    """Text to copy from templates/snippets, with the page's own addresses in it."""
+    values = {key: value for key, value in context.flatten().items() if isinstance(key, str)}
+    return {"text": render_to_string(f"snippets/{name}.txt", values)}

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from gateway_kit import (
     Behaviour,
     Database,
     EndpointRow,
     Gateway,
+    MakeEndpoint,
+    MakeGateway,
+    MakeServer,
     ModelServer,
     Rows,
     echo,
@@ -48,8 +50,9 @@ def database(home: Home) -> Iterator[Database]:
 
 @pytest.fixture
 def rows(database: Database) -> Iterator[Rows]:
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        yield Rows(connection)
+    rows = Rows(database.url)
+    yield rows
+    rows.connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +71,16 @@ def gateway(shared_gateway: Gateway) -> Gateway:
 
 
 @pytest.fixture
-def make_gateway(home: Home, database: Database) -> Iterator[Callable[[str], Gateway]]:
+def make_gateway(home: Home, database: Database) -> Iterator[MakeGateway]:
     """A gateway with limits of its own."""
-    made = []
+    made: list[Gateway] = []
 
-    def make(limits: str = "") -> Gateway:
-        made.append(Gateway(home, limits))
-        eventually(lambda: made[-1].answers("/healthz", 200), 30)
-        return made[-1]
+    def make(limits: str = "", *, port: int = 0, wait: bool = True) -> Gateway:
+        gateway = Gateway(home, limits, port)
+        made.append(gateway)
+        if wait:
+            eventually(lambda: gateway.answers("/healthz", 200), 30)
+        return gateway
 
     yield make
     for gateway in made:
@@ -83,8 +88,8 @@ def make_gateway(home: Home, database: Database) -> Iterator[Callable[[str], Gat
 
 
 @pytest.fixture
-def make_server(folder: Path) -> Iterator[Callable[[Behaviour], ModelServer]]:
-    made = []
+def make_server(folder: Path) -> Iterator[MakeServer]:
+    made: list[ModelServer] = []
 
     def make(behaviour: Behaviour = echo) -> ModelServer:
         made.append(ModelServer(folder, behaviour))
@@ -96,7 +101,7 @@ def make_server(folder: Path) -> Iterator[Callable[[Behaviour], ModelServer]]:
 
 
 @pytest.fixture
-def make_endpoint(rows: Rows) -> Callable[..., EndpointRow]:
+def make_endpoint(rows: Rows) -> MakeEndpoint:
     """An endpoint with one deployment that takes all traffic, and its ready replicas. The gateway knows it."""
 
     def make(gateway: Gateway, *servers: ModelServer) -> EndpointRow:
@@ -104,8 +109,6 @@ def make_endpoint(rows: Rows) -> Callable[..., EndpointRow]:
             endpoint = rows.endpoint()
             rows.deployment(endpoint, "blue", 100, *(server.address for server in servers))
         eventually(lambda: gateway.knows(endpoint))
-        for server in servers:
-            server.requests.clear()
         return endpoint
 
     return make

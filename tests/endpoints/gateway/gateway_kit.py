@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -38,6 +38,16 @@ def eventually(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
         assert monotonic() < deadline, f"did not come true in {seconds:g} s"
         sleep(0.01)
     return value
+
+
+def settled(value: Callable[[], Any], seconds: float = 0.3) -> Any:
+    """Return the value once it has not changed for a while."""
+    last, since = value(), monotonic()
+    while monotonic() - since < seconds:
+        sleep(0.01)
+        if (now := value()) != last:
+            last, since = now, monotonic()
+    return last
 
 
 class Database:
@@ -119,8 +129,13 @@ class EndpointRow:
 class Rows:
     """Writes what Studio's services write, and tells the gateway."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
+    def __init__(self, url: str) -> None:
+        self.connection = psycopg.connect(url, autocommit=True)
+
+    def connect(self, url: str) -> None:
+        """Anew, when the database was stopped meanwhile."""
+        self.connection.close()
+        self.connection = psycopg.connect(url, autocommit=True)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -142,11 +157,7 @@ class Rows:
         return text
 
     def revoke(self, token: str) -> None:
-        self.change(
-            "accounts_accesstoken",
-            "revoked_at = now() WHERE digest = %s",
-            digest(token),
-        )
+        self.update("accounts_accesstoken", {"revoked_at": "now"}, digest=digest(token))
 
     def endpoint(self) -> EndpointRow:
         name, primary, secondary = (
@@ -181,10 +192,11 @@ class Rows:
             )
         return pk
 
-    def change(self, table: str, assignment: str, *values: object) -> None:
-        """Run UPDATE `table` SET `assignment`."""
-        statement = sql.SQL("UPDATE {} SET " + assignment).format(sql.Identifier(table))
-        self.connection.execute(statement, values)
+    def update(self, table: str, values: Mapping[str, object], **where: object) -> None:
+        statement = sql.SQL("UPDATE {} SET {} WHERE {}").format(
+            sql.Identifier(table), _assigned(", ", values), _assigned(" AND ", where)
+        )
+        self.connection.execute(statement, [*values.values(), *where.values()])
 
     def _insert(self, table: str, **values: object) -> int:
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
@@ -197,12 +209,16 @@ class Rows:
         return int(row[0])
 
 
+def _assigned(between: str, values: Mapping[str, object]) -> sql.Composed:
+    return sql.SQL(between).join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in values)
+
+
 class Gateway:
     """A gateway process and a client of it."""
 
-    def __init__(self, home: Home, limits: str = "") -> None:
+    def __init__(self, home: Home, limits: str = "", port: int = 0) -> None:
         """`limits`: arguments of Limits, as Python."""
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.root / f"gateway-{self.port}.log"
         environment = {
@@ -242,7 +258,13 @@ class Gateway:
             return False
 
     def knows(self, endpoint: EndpointRow) -> bool:
-        return self.score(endpoint, b"").status_code != 401
+        """Asked with a body that is too large, so that no model server hears of it."""
+        with raw_request(self, endpoint, 10**12) as client:
+            return client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def files(self) -> int:
         """How many files and sockets the process has open."""
@@ -270,6 +292,26 @@ class Gateway:
         ]
 
 
+def request_head(endpoint: EndpointRow, length: int, *headers: str) -> bytes:
+    lines = [
+        f"POST /endpoints/{endpoint.name}/invocations HTTP/1.1",
+        "host: gateway",
+        f"content-length: {length}",
+    ]
+    return "\r\n".join(
+        [*lines, f"authorization: Bearer {endpoint.primary}", *headers, "", ""]
+    ).encode()
+
+
+def raw_request(
+    gateway: Gateway, endpoint: EndpointRow, length: int, *headers: str
+) -> socket.socket:
+    """Send the head of a request, and return the connection."""
+    client = socket.create_connection(("127.0.0.1", gateway.port), timeout=10)
+    client.sendall(request_head(endpoint, length, *headers))
+    return client
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -293,6 +335,10 @@ class Exchange:
             for name, _, value in (line.partition(": ") for line in lines if line)
         }
 
+    async def wait_for(self, event: threading.Event) -> None:
+        while not event.is_set():
+            await asyncio.sleep(0.01)
+
     async def send(self, *parts: bytes) -> None:
         for part in parts:
             self.writer.write(part)
@@ -309,6 +355,9 @@ class Exchange:
 
 
 Behaviour = Callable[[Exchange], Awaitable[None]]
+MakeServer = Callable[..., "ModelServer"]
+MakeEndpoint = Callable[..., EndpointRow]
+MakeGateway = Callable[..., Gateway]
 
 
 class ModelServer:
@@ -320,6 +369,7 @@ class ModelServer:
         self.requests: list[Exchange] = []
         self.writers: set[asyncio.StreamWriter] = set()
         self.connections = 0  # ever
+        self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -335,6 +385,11 @@ class ModelServer:
         """Close every connection, as a restarted server would have."""
         self._call(self._drop())
 
+    def say(self, data: bytes) -> None:
+        """Send on every connection, unasked."""
+        for writer in list(self.writers):
+            self._loop.call_soon_threadsafe(writer.write, data)
+
     def stop(self) -> None:
         """Listen no more. The socket's file stays, as after a crash."""
         if self._thread.is_alive():
@@ -348,7 +403,7 @@ class ModelServer:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._server = self._loop.run_until_complete(
-            asyncio.start_unix_server(self._serve, self.address, backlog=1024)
+            asyncio.start_unix_server(self._connected, self.address, backlog=1024)
         )
         self._loop.run_forever()
         self._loop.close()
@@ -359,23 +414,32 @@ class ModelServer:
 
     async def _stop(self) -> None:
         assert self._server is not None
+        # First accept no more and let what is being accepted arrive: closed in between, it would leak.
+        self._loop.remove_reader(self._server.sockets[0].fileno())
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks & self._serving:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
         self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.writers.add(writer)
-        try:
-            with contextlib.suppress(
-                asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
-            ):
-                await self._answer(reader, writer)
-        finally:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+
+        def ended(
+            _: asyncio.Task[None],
+        ) -> None:  # not in the task: it may be cancelled before it has begun
+            self._serving.discard(task)
             self.writers.discard(writer)
             writer.close()
+
+        task.add_done_callback(ended)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await self._answer(reader, writer)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         count = 0
@@ -387,15 +451,17 @@ class ModelServer:
             self.requests.append(exchange)
             behaving = asyncio.ensure_future(self.behaviour(exchange))
             leaving = asyncio.ensure_future(_left(reader))
-            await asyncio.wait({behaving, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            behaving.cancel()
-            leaving.cancel()
-            await asyncio.gather(behaving, leaving, return_exceptions=True)
+            try:
+                await asyncio.wait({behaving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                behaving.cancel()
+                leaving.cancel()
+                await asyncio.gather(behaving, leaving, return_exceptions=True)
 
 
 async def _left(reader: asyncio.StreamReader) -> None:
     """Wait until the other side has closed."""
-    while not reader.at_eof():
+    while not reader.at_eof() and reader.exception() is None:
         await asyncio.sleep(0.01)
 
 

@@ -1,0 +1,116 @@
+"""The cast and the stage: real PostgreSQL and Redis, an administrator, a stranger, MLflow's rows."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client, override_settings
+
+from studio.accounts.models import User
+from studio.launch.postgres import EmbeddedPostgres
+from studio.launch.redis import EmbeddedRedis
+from tests.support import live as live_support
+from tests.support import rows
+from tests.support.processes import until
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL, Redis and replicas are here; nothing else is."""
+    connect = socket.socket.connect
+
+    def checked(sock: socket.socket, address: Any) -> None:
+        if sock.family != socket.AF_UNIX and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> Iterator[None]:
+    """Static files by their plain names: only the running Studio has collected them."""
+    settings.HOME.static.mkdir(parents=True, exist_ok=True)
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    with override_settings(STORAGES=settings.STORAGES | {"staticfiles": plain}):
+        yield
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[None]:
+    """The embedded PostgreSQL and Redis, as `up` starts them."""
+    postgres, redis = EmbeddedPostgres(settings.HOME), EmbeddedRedis(settings.HOME)
+    postgres.initialise()
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for command in (postgres.command(), redis.command())
+    ]
+    try:
+        until(postgres.ready, "PostgreSQL")
+        until(redis.ready, "Redis")
+        postgres.make_database()
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(stores: None, django_db_setup: None) -> None:
+    """The test database lives in the embedded PostgreSQL."""
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[live_support.Studio]:
+    """A whole running Studio, one for the session."""
+    with live_support.studio() as studio:
+        yield studio
+
+
+@pytest.fixture(scope="session")
+def token(live: live_support.Studio) -> str:
+    """An administrator's token of the running Studio."""
+    return live.token()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """An administrator."""
+    return User.objects.create_superuser("alice", password="a long enough password")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A stranger: sees none of it."""
+    return User.objects.create_user("bob", password="another long password")
+
+
+@pytest.fixture
+def as_alice(alice: User) -> Client:
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def as_bob(bob: User) -> Client:
+    client = Client()
+    client.force_login(bob)
+    return client
+
+
+@pytest.fixture
+def make_experiment(db: None) -> Callable[..., Any]:
+    return rows.make_experiment
+
+
+@pytest.fixture
+def make_run(db: None) -> Callable[..., Any]:
+    return rows.make_run
