@@ -31,6 +31,7 @@ class Seen:
     state: State
     gone_wanted: bool = False
     replicas: int = 0  # present ones, of any attempt
+    released: bool = True  # all of these have been asked to end
     asked: bool = False  # the current attempt has asked for a replica
     started: bool = False
     ready: bool = False
@@ -43,7 +44,6 @@ _WORK = {
     State.RESOLVING: Action.RESOLVE,
     State.FETCHING: Action.FETCH,
     State.BUILDING: Action.BUILD,
-    State.TRYING: Action.TRY,
 }
 
 
@@ -55,9 +55,11 @@ def next_action(seen: Seen) -> Action | None:
         return _WORK[seen.state]
     if seen.state == State.STARTING:
         return _starting(seen)
-    if seen.state == State.PROBING:
-        return _probing(seen)
-    if seen.state == State.FAILED and seen.replicas:
+    if seen.state in (State.PROBING, State.TRYING):
+        return _loading(seen)
+    if seen.state == State.LIVE and not seen.replicas:
+        return Action.START  # the last one ended before its engine knew that it was live
+    if seen.state == State.FAILED and not seen.released:
         return Action.RELEASE
     return None
 
@@ -76,9 +78,10 @@ def _starting(seen: Seen) -> Action | None:
     return Action.PROBE if seen.started else None
 
 
-def _probing(seen: Seen) -> Action | None:
+def _loading(seen: Seen) -> Action | None:
+    """Also while trying: a replica that its agent starts again has to get ready once more."""
     if seen.ended:
         return Action.FAIL_START
     if seen.ready:
-        return Action.ENTER_TRY
+        return Action.ENTER_TRY if seen.state == State.PROBING else Action.TRY
     return Action.FAIL_SLOW if seen.overdue else None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import queue
 import re
+import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
+import psutil
 from django.conf import settings
 from uv import find_uv_bin
 
@@ -26,7 +30,7 @@ Say = Callable[[str], None]
 _PASSED_ON = re.compile(
     r"UV_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|PIP_CERT|\w+_proxy|\w+_PROXY|PATH|HOME|LANG|LC_\w+|TMPDIR"
 )
-_LOGIN = re.compile(r"://[^/\s@]+@")
+_LOGIN = re.compile(r"://[^/\s]+@")
 _TICK = 2.0  # seconds: a person who watches sees something new at least this often
 
 
@@ -62,11 +66,14 @@ def build(
         if place.exists():
             say(f"environment {key[:8]} is in the cache")
             return place
-        draft = place.with_name(f"{key}.new")
-        shutil.rmtree(draft, ignore_errors=True)
+        for left in place.parent.glob(f"{key}.*.new"):  # by a worker that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        # A name of its own: that worker's uv may still write to the former one.
+        draft = place.with_name(f"{key}.{secrets.token_hex(4)}.new")
         say(f"environment {key[:8]} is not in the cache, building it")
         try:
-            _uv(["venv", "--python", str(interpreter), str(draft)], model, say, lost)
+            venv = ["venv", "--relocatable", "--python", str(interpreter), str(draft)]
+            _uv(venv, model, say, lost)
             _install(wanted, draft, model, say, lost)
             draft.rename(place)
         finally:
@@ -76,15 +83,10 @@ def build(
 
 def _install(wanted: Requirements, draft: Path, model: Path, say: Say, lost: Event) -> None:
     """Install what the model asks for together with the server, and what makes it faster if that fits too."""
-    listed = draft / "requirements.txt"
-    install = [
-        "pip",
-        "install",
-        "--python",
-        str(draft / "bin" / "python"),
-        "-r",
-        str(listed),
-    ]
+    listed, bounds = draft / "requirements.txt", draft / "constraints.txt"
+    bounds.write_text("\n".join(wanted.constraints) + "\n")
+    install = ["pip", "install", "--python", str(draft / "bin" / "python")]
+    install += ["-r", str(listed), "-c", str(bounds)]
     try:
         listed.write_text("\n".join((*wanted.lines, *SERVER, *FASTER)) + "\n")
         _uv(install, model, say, lost)
@@ -117,7 +119,7 @@ def _uv(arguments: list[str], cwd: Path, say: Say, lost: Event) -> None:
     ) as process:
         for line in _lines(process):
             if lost.is_set():
-                process.kill()
+                _kill(process)
                 raise Cancelled("The deployment is no longer wanted.")
             if line is None:
                 say(f"still at it, {time.monotonic() - started:.0f} s")
@@ -126,6 +128,16 @@ def _uv(arguments: list[str], cwd: Path, say: Say, lost: Event) -> None:
                 say(said[-1])
     if process.returncode:
         raise BuildFailed(_summary(said), detail="\n".join(said[-60:]))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End uv and what it has started: a package's own build goes on without it, and holds its output open."""
+    process.send_signal(signal.SIGSTOP)  # it starts nothing more while we look
+    started = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import shutil
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils.timezone import now
 
 from endpoints import logs, steps
@@ -26,7 +26,7 @@ from endpoints.models import (
     Wanted,
 )
 from endpoints.steps import Done, StepFailed, Work
-from studio.lib.errors import StateConflict, StudioError
+from studio.lib.errors import Conflict, StateConflict, StudioError
 from studio.lib.notify import ROUTES, notify
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def reconcile(pk: int) -> bool:
         work = Work(deployment, attempt, held.lost)
         try:
             DOING[action](work)
-        except (StateConflict, Cancelled, DatabaseError) as meanwhile:
+        except (StateConflict, Cancelled, OperationalError, InterfaceError) as meanwhile:
             # Another was faster, it is no longer wanted, or the database went away: the next call sees how it is.
             log.info(
                 "deployment=%s action=%s left: %s",
@@ -68,7 +68,7 @@ def reconcile(pk: int) -> bool:
             )
             return isinstance(meanwhile, Cancelled)
         except Exception as failure:  # noqa: BLE001 - whatever a step raises ends in FAILED with its cause, never in nothing
-            _fail(work, failure)
+            return _fail(work, failure)
     return True
 
 
@@ -79,6 +79,7 @@ def observe(deployment: Deployment, attempt: Attempt) -> Seen:
         state=State(deployment.state),
         gone_wanted=deployment.wanted == Wanted.GONE,
         replicas=engine().present(deployment),
+        released=engine().released(deployment),
         asked=replica is not None,
         started=replica is not None and replica.started,
         ready=replica is not None and replica.state == ReplicaState.READY,
@@ -91,22 +92,19 @@ def observe(deployment: Deployment, attempt: Attempt) -> Seen:
 def _enter(work: Work, state: State, done: Done) -> None:
     """End the running step with what it found, and begin the next one."""
     work.deployment.move(state, **done.fields)
-    work.attempt.steps.filter(ended_at=None).update(ended_at=now(), detail=done.told)
+    told = _storable(done.told)[:200]
+    work.attempt.steps.filter(ended_at=None).update(ended_at=now(), detail=told)
     if state != State.LIVE:
         AttemptStep.objects.create(attempt=work.attempt, name=state)
 
 
-def _fail(work: Work, failure: Exception) -> None:
-    """End the attempt: the person reads what happened, the log keeps all of it."""
-    reason = (
-        failure.message
-        if isinstance(failure, StudioError)
-        else f"Studio could not do this step: {failure!r}"
-    )
-    detail = failure.detail if isinstance(failure, StudioError) else traceback.format_exc()
-    for line in detail.splitlines():
-        work.say(f"  {line}")
-    work.say(f"FAILED: {reason}")
+def _fail(work: Work, failure: Exception) -> bool:
+    """End the attempt: the person reads what happened, the log keeps all of it. False: it is past failing."""
+    reason, detail = _told(failure)
+    with contextlib.suppress(OSError):  # where the log cannot be written, the row still tells
+        for line in detail.splitlines():
+            work.say(f"  {line}")
+        work.say(f"FAILED: {reason}")
     log.warning(
         "deployment=%s state=%s failed: %s",
         work.deployment,
@@ -117,12 +115,29 @@ def _fail(work: Work, failure: Exception) -> None:
         with transaction.atomic():
             work.attempt.steps.filter(ended_at=None).update(ended_at=now(), failed=True)
             work.deployment.move(State.FAILED, reason=reason, detail=detail)
-    except StateConflict as meanwhile:
+    except Conflict as meanwhile:
         log.info("deployment=%s not failed: %s", work.deployment.pk, meanwhile)
+        return False
+    return True
+
+
+def _told(failure: Exception) -> tuple[str, str]:
+    """Reason and detail, in characters that the database takes: a model's output may hold any."""
+    if isinstance(failure, StudioError):
+        reason, detail = failure.message, failure.detail
+    else:
+        reason = f"Studio could not do this step: {failure!r}"
+        detail = "".join(traceback.format_exception(failure))
+    return _storable(reason), _storable(detail)
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _begin(work: Work) -> None:
     work.say(f"attempt {work.attempt.number} of {work.deployment}")
+    engine().stop(work.deployment)  # what a failed attempt may still have running
     _enter(work, State.RESOLVING, Done("", {"reason": "", "detail": ""}))
 
 
@@ -155,8 +170,6 @@ def _enter_try(work: Work) -> None:
 
 def _try(work: Work) -> None:
     replica = engine().seen(work.attempt)[-1]
-    if replica.state != ReplicaState.READY:
-        raise _ended(work)
     _go_live(work, steps.try_example(work, replica.address))
     work.say("live")
 
@@ -164,8 +177,8 @@ def _try(work: Work) -> None:
 @transaction.atomic
 def _go_live(work: Work, done: Done) -> None:
     """Live, and with all of the endpoint's traffic if no other deployment has any."""
+    endpoint = Endpoint.objects.locked().get(pk=work.deployment.endpoint_id)
     _enter(work, State.LIVE, done)
-    endpoint = Endpoint.objects.select_for_update().get(pk=work.deployment.endpoint_id)
     if not endpoint.deployments.filter(traffic__gt=0).exists():
         Deployment.objects.filter(pk=work.deployment.pk).update(traffic=100)
     notify(ROUTES)
@@ -200,9 +213,11 @@ def _stop(work: Work) -> None:
 
 def _remove(work: Work) -> None:
     """Delete the row last: whatever is interrupted before is done again."""
-    shutil.rmtree(work.model_folder, ignore_errors=True)
+    steps.remove_files(work)
     logs.remove(work.deployment)
     with transaction.atomic():
+        # Two that remove an endpoint's last deployments would each still see the other's.
+        Endpoint.objects.locked().filter(pk=work.deployment.endpoint_id).first()
         work.deployment.delete()
         Endpoint.objects.remove_finished()
         notify(ROUTES)

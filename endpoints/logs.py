@@ -35,9 +35,9 @@ def of_replica(replica: Replica) -> Path:
 def write(path: Path, line: str) -> None:
     """Add a line with the time before it. A line written at once by two processes is not torn."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    at = datetime.now(UTC)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{at:%H:%M:%S} {line.rstrip()}\n")
+    told = f"{datetime.now(UTC):%H:%M:%S} {line.rstrip()}\n".encode(errors="replace")
+    with path.open("ab", buffering=0) as file:  # one call to the system is one whole line
+        file.write(told)
 
 
 def read(path: Path, after: int = 0) -> Page:

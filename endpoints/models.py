@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.timezone import now
@@ -30,6 +30,10 @@ class Wanted(models.TextChoices):
 
 
 class EndpointQuerySet(VisibleQuerySet["Endpoint"]):
+    def locked(self) -> EndpointQuerySet:
+        """For who changes an endpoint and its deployments: always the endpoint first, so that no two wait in a ring."""
+        return self.select_for_update(no_key=True)
+
     def remove_finished(self) -> None:
         """Delete the endpoints that shall go and have nothing behind them any more."""
         self.filter(wanted=Wanted.GONE, deployments=None).delete()
@@ -64,7 +68,8 @@ class Endpoint(models.Model):
     def state(self) -> str:
         """In a word, from its deployments: empty, updating, live, degraded or failed.
 
-        Live: every deployment with traffic has a replica that is ready. Degraded: one has none.
+        Live: every deployment with traffic has a replica that is ready. Degraded: one has none, or
+        deployments are live and none of them has traffic.
         """
         deployments = list(self.deployments.all())
         kept = [deployment for deployment in deployments if deployment.wanted == Wanted.LIVE]
@@ -73,9 +78,9 @@ class Endpoint(models.Model):
         serving = [deployment for deployment in kept if deployment.traffic]
         if serving:
             return "live" if all(deployment.is_ready for deployment in serving) else "degraded"
-        return (
-            "failed" if all(deployment.state == State.FAILED for deployment in kept) else "updating"
-        )
+        if any(deployment.state in _ON_THE_WAY for deployment in kept):
+            return "updating"
+        return "degraded" if any(deployment.state == State.LIVE for deployment in kept) else "failed"
 
     @property
     def scoring_url(self) -> str:
@@ -111,8 +116,14 @@ _ON_THE_WAY = (State.QUEUED, *STEPS)
 
 class DeploymentQuerySet(VisibleQuerySet["Deployment"]):
     def unsettled(self) -> DeploymentQuerySet:
-        """Those that reconcile has something to do for, as far as one row can tell."""
-        return self.filter(~Q(state__in=[State.LIVE, State.FAILED]) | Q(wanted=Wanted.GONE))
+        """Those that reconcile has something to do for, as far as rows can tell."""
+        present = Replica.objects.present().filter(deployment=OuterRef("pk"))
+        return self.filter(
+            ~Q(state__in=[State.LIVE, State.FAILED])
+            | Q(wanted=Wanted.GONE)
+            | Q(~Exists(present), state=State.LIVE)
+            | Q(Exists(present.filter(wanted=True)), state=State.FAILED)
+        )
 
     def take_lease(self, pk: int, holder: str, seconds: int) -> bool:
         """Take or renew the lease. Another's is left alone until it has run out."""
@@ -136,6 +147,7 @@ class Deployment(models.Model):
         State.PROBING: {State.TRYING, State.STOPPING, State.FAILED},
         State.TRYING: {State.LIVE, State.STOPPING, State.FAILED},
         State.LIVE: {State.STOPPING, State.FAILED},
+        State.PAUSED: {State.LIVE, State.STOPPING},
         State.FAILED: {State.QUEUED, State.STOPPING},
         State.STOPPING: {State.STOPPED},
     }

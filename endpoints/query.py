@@ -49,7 +49,8 @@ def endpoint_list(endpoints: QuerySet[Endpoint], text: str) -> QuerySet[Endpoint
 def in_focus(deployments: Sequence[Deployment]) -> Deployment | None:
     """The deployment whose steps the page shows: the newest that is on its way or has failed, else the newest."""
     busy = [deployment for deployment in deployments if deployment.state != State.LIVE]
-    return (busy or list(deployments) or [None])[-1]
+    candidates = busy or list(deployments)
+    return candidates[-1] if candidates else None
 
 
 def step_rows(attempt: Attempt, deployment: Deployment) -> list[StepRow]:

@@ -18,6 +18,8 @@ from studio.lib.errors import Unservable
 SERVER = ("uvicorn>=0.22",)
 FASTER = ("httptools", "uvloop", "orjson")
 _OF_CONDA_ITSELF = re.compile(r"(python|pip)\s*([<>=!~ ].*)?$")
+_CONSTRAINTS = re.compile(r"(-c|--constraint)[ =]+constraints\.txt")
+_MLFLOW = re.compile(r"mlflow([-_.]skinny)?(?![\w.-])", re.IGNORECASE)
 _MINOR = re.compile(r"3\.\d+")
 
 
@@ -27,11 +29,15 @@ class Requirements:
 
     lines: tuple[str, ...]
     python: str
+    constraints: tuple[str, ...] = ()
 
     def key(self, python: str) -> str:
         """The name of an environment with these, on this machine's platform and with this uv."""
         parts = (
             *sorted(self.lines),
+            "-c",
+            *sorted(self.constraints),
+            "-r",
             *SERVER,
             *FASTER,
             python,
@@ -46,12 +52,24 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
     try:
         conda = _yaml(folder / "conda.yaml")
         of_env = _yaml(folder / "python_env.yaml")
+        given = conda.get("dependencies") or []
+        _refuse_conda(given)
+        listed = _lines(folder / "requirements.txt") or _pip_section(given)
+        lines = [line for line in listed if not _CONSTRAINTS.fullmatch(line)]
+        # MLflow keeps the constraints that a model was logged with in this one file.
+        bounds = _lines(folder / "constraints.txt") if len(lines) < len(listed) else []
     except (ValueError, yaml.YAMLError) as failure:
         raise Unservable(f"The model's environment files cannot be read: {failure}") from failure
-    given = conda.get("dependencies") or []
+    if not any(_MLFLOW.match(line) for line in lines):
+        lines.append(f"mlflow=={mlflow_version}" if mlflow_version else "mlflow")
+    minor = _MINOR.match(str(of_env.get("python") or python_version))
+    return Requirements(tuple(lines), minor[0] if minor else "", tuple(bounds))
+
+
+def _refuse_conda(dependencies: list[object]) -> None:
     foreign = [
         str(item)
-        for item in given
+        for item in dependencies
         if isinstance(item, str) and not _OF_CONDA_ITSELF.match(item.split("::")[-1])
     ]
     if foreign:
@@ -59,17 +77,18 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
             f"The model asks for {', '.join(foreign)} from conda, which Studio does not install. "
             "Log it again with pip_requirements."
         )
-    path = folder / "requirements.txt"
-    pip = next(
-        (item["pip"] for item in given if isinstance(item, dict) and item.get("pip")),
-        [],
-    )
-    lines = path.read_text().splitlines() if path.is_file() else [str(line) for line in pip]
-    kept = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-    if not any(re.match(r"mlflow(-skinny)?\b", line) for line in kept):
-        kept.append(f"mlflow=={mlflow_version}" if mlflow_version else "mlflow")
-    minor = _MINOR.match(str(of_env.get("python") or python_version))
-    return Requirements(tuple(kept), minor[0] if minor else "")
+
+
+def _pip_section(dependencies: list[object]) -> list[str]:
+    sections = (item["pip"] for item in dependencies if isinstance(item, dict) and item.get("pip"))
+    return [str(line).strip() for line in next(sections, [])]
+
+
+def _lines(path: Path) -> list[str]:
+    """What a requirements file asks for, without comments. A file that is not there asks for nothing."""
+    text = path.read_text() if path.is_file() else ""
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
 
 
 def _yaml(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from endpoints.models import Attempt, Deployment, Endpoint, State, Wanted
 from registry.models import ModelVersion
 from studio.accounts.models import User
 from studio.accounts.services import record
-from studio.lib.errors import Conflict
+from studio.lib.errors import Conflict, NotFound
 from studio.lib.notify import ROUTES, notify
 from studio.lib.secrets import decrypt, digest, encrypt
 
@@ -51,6 +51,7 @@ def describe_endpoint(*, endpoint: Endpoint, description: str) -> None:
 @transaction.atomic
 def deploy(*, endpoint: Endpoint, version: ModelVersion, name: str, by: User) -> Deployment:
     """Queue `version` on `endpoint`. Returns at once; a worker makes it live. Raises Conflict when the name is taken."""
+    endpoint = _locked(endpoint)
     if endpoint.wanted == Wanted.GONE:
         raise Conflict(f"The endpoint {endpoint} is being deleted: wait, or choose another.")
     try:
@@ -108,6 +109,7 @@ def delete_deployment(*, deployment: Deployment, by: User) -> None:
 @transaction.atomic
 def delete_endpoint(*, endpoint: Endpoint, by: User) -> None:
     """Delete its deployments, and the endpoint with the last of them. Its address answers no more from now on."""
+    endpoint = _locked(endpoint)
     for deployment in endpoint.deployments.all():
         delete_deployment(deployment=deployment, by=by)
     Endpoint.objects.filter(pk=endpoint.pk).update(wanted=Wanted.GONE)
@@ -143,6 +145,14 @@ def regenerate_key(*, endpoint: Endpoint, which: KeyName, by: User) -> None:
     endpoint.refresh_from_db()
     record(actor=by, action=f"endpoint.keys.regenerate.{which}", target=endpoint.name)
     notify(ROUTES)
+
+
+def _locked(endpoint: Endpoint) -> Endpoint:
+    """The endpoint as it is now, until the transaction ends. Raises NotFound."""
+    found = Endpoint.objects.locked().filter(pk=endpoint.pk).first()
+    if found is None:
+        raise NotFound(f"There is no longer an endpoint named {endpoint.name!r}.")
+    return found
 
 
 def _new_key() -> str:

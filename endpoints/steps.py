@@ -24,6 +24,7 @@ from studio.lib.errors import StudioError, Unservable
 
 _TRY_PATIENCE = 60.0  # seconds
 _TICK = 2.0  # seconds
+_PIECE = 8 * 1024 * 1024  # bytes
 
 
 class StepFailed(StudioError):
@@ -92,27 +93,57 @@ def resolve(work: Work) -> Done:
 def fetch(work: Work) -> Done:
     """Copy the model's files to the deployment's own folder. Whole or not at all."""
     source = artifacts.folder_of(work.deployment.storage)
-    draft = work.model_folder.with_name(f"{work.deployment.pk}.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    files = sorted(path for path in source.rglob("*") if path.is_file())
-    total = sum(path.stat().st_size for path in files)
+    files = _files(source)
+    total = sum(real.stat().st_size for real in files.values())
     work.say(f"fetching {len(files)} files, {_size(total)}")
-    copied, said = 0, time.monotonic()
-    for path in files:
-        relative = path.relative_to(source)
-        real = artifacts.open_path(source, str(relative))  # a link may lead out of the store
-        (draft / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(real, draft / relative)
-        copied += path.stat().st_size
-        if time.monotonic() - said > _TICK:
-            work.say(f"fetched {_size(copied)} of {_size(total)}")
-            said = time.monotonic()
-        if work.lost.is_set():
-            raise environments.Cancelled("The deployment is no longer wanted.")
-    shutil.rmtree(work.model_folder, ignore_errors=True)
-    draft.rename(work.model_folder)
+    draft = _draft(work)
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        _copy(files, draft, total, work)
+        shutil.rmtree(work.model_folder, ignore_errors=True)
+        draft.rename(work.model_folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return Done(f"{len(files)} files, {_size(total)}", {})
+
+
+def remove_files(work: Work) -> None:
+    """Delete what `fetch` has copied, and what a worker that was killed left half copied."""
+    shutil.rmtree(work.model_folder, ignore_errors=True)
+    shutil.rmtree(_draft(work), ignore_errors=True)
+
+
+def _draft(work: Work) -> Path:
+    return work.model_folder.with_name(f"{work.deployment.pk}.new")
+
+
+def _files(source: Path) -> dict[Path, Path]:
+    """The files below a folder: their path in it, and where they really lie. Raises NotFound for a link that leads out."""
+    found = {}
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        real = artifacts.open_path(source, str(relative))
+        if path.is_symlink() and real.is_dir():
+            raise StepFailed(f"{relative} is a link to a folder, which Studio does not follow.")
+        if real.is_file():
+            found[relative] = real
+    return found
+
+
+def _copy(files: dict[Path, Path], target: Path, total: int, work: Work) -> None:
+    """Copy in pieces, so that a large file, too, is told of and can be stopped. Raises Cancelled."""
+    target.mkdir(parents=True)
+    copied, said = 0, time.monotonic()
+    for relative, real in files.items():
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        with real.open("rb") as source, (target / relative).open("wb") as copy:
+            while piece := source.read(_PIECE):
+                if work.lost.is_set():
+                    raise environments.Cancelled("The deployment is no longer wanted.")
+                copied += copy.write(piece)
+                if time.monotonic() - said > _TICK:
+                    work.say(f"fetched {_size(copied)} of {_size(total)}")
+                    said = time.monotonic()
 
 
 def build(work: Work) -> Done:
@@ -140,7 +171,12 @@ def try_example(work: Work, address: str) -> Done:
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=address), timeout=_TRY_PATIENCE
         ) as client:
-            answer = client.post("http://replica/invocations", json=body)
+            # As MLflow wrote it: an example may hold NaN, which MLflow takes and JSON proper does not.
+            answer = client.post(
+                "http://replica/invocations",
+                content=json.dumps(body).encode(),
+                headers={"Content-Type": "application/json"},
+            )
     except httpx.HTTPError as failure:
         raise StepFailed(
             f"The replica did not answer the model's input example: {failure}."

@@ -147,10 +147,11 @@ def keys(request: HttpRequest, name: str) -> HttpResponse:
     by = admit(request.user)
     found = access.endpoint_for(by, name)
     which = request.POST.get("regenerate")
-    if which == "primary" or which == "secondary":
-        services.regenerate_key(endpoint=found, which=which, by=by)
-    elif which is not None:
-        raise Invalid("There is a primary key and a secondary key, and no other.")
+    match which:
+        case "primary" | "secondary":
+            services.regenerate_key(endpoint=found, which=which, by=by)
+        case str():
+            raise Invalid("There is a primary key and a secondary key, and no other.")
     revealed = services.reveal_keys(endpoint=found, by=by)
     context = {"endpoint": found, "keys": revealed} | _snippets(found, revealed["primary"])
     if request.headers.get("HX-Request"):

@@ -41,6 +41,13 @@ def static_files() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A password's real hash costs 0.4 s, and most tests make a user or two."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
 @pytest.fixture(scope="session")
 def stores() -> Iterator[None]:
     """The embedded PostgreSQL and Redis, as `up` starts them."""

@@ -17,6 +17,7 @@ from django.db.models import (
     Exists,
     F,
     Field,
+    FloatField,
     Lookup,
     OuterRef,
     Q,
@@ -36,14 +37,14 @@ RUN_NAME_TAG = "mlflow.runName"
 _CONTEXT_TAG = "mlflow.data.context"
 
 
-class Like(Lookup):  # type: ignore[type-arg]
+class Like(Lookup):
     lookup_name = "like"
     word = "LIKE"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_params = self.process_lhs(compiler, connection)
         right, right_params = self.process_rhs(compiler, connection)
-        return f"{left} {self.word} {right}", [*left_params, *right_params]
+        return f"{left} {self.word} {right}", (*left_params, *right_params)
 
 
 class ILike(Like):
@@ -63,6 +64,11 @@ _LOOKUPS = {
     "LIKE": "like",
     "ILIKE": "ilike",
     "IN": "in",
+}
+_SOURCES: dict[str, type[LatestMetric] | type[Param] | type[Tag]] = {
+    "metric": LatestMetric,
+    "parameter": Param,
+    "tag": Tag,
 }
 _COLUMNS = {"run_id": "run_uuid"}
 
@@ -88,6 +94,8 @@ def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
         kind, key, ascending = SearchUtils.parse_order_by_for_search_runs(order_by)
     except MlflowException as refused:
         raise Invalid(refused.message) from None
+    except ValueError as failure:  # of shlex, where a quote is left open
+        raise Invalid(f"Invalid order_by clause '{order_by}': {failure}.") from None
     key = SearchUtils.translate_key_alias(key)
     direction: Callable[[F], OrderBy] = (
         (lambda f: f.asc(nulls_last=True)) if ascending else (lambda f: f.desc(nulls_last=True))
@@ -95,12 +103,15 @@ def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
     if kind == "attribute":
         column = "name" if key in ("run_name", "Run Name") else _COLUMNS.get(key, key)
         return runs.order_by(direction(F(column)), *ties)
-    source = {"metric": LatestMetric, "parameter": Param, "tag": Tag}[kind]
+    if kind not in _SOURCES:
+        raise Invalid(f"Invalid identifier type '{kind}'")
+    source = _SOURCES[kind]
     row = source.objects.filter(run=OuterRef("pk"), key=key)
     runs = runs.annotate(order_value=Subquery(row.values("value")[:1]))
     if source is not LatestMetric:
         return runs.order_by(direction(F("order_value")), *ties)
-    nan = Subquery(row.values("is_nan")[:1], output_field=BooleanField())
+    latest = LatestMetric.objects.filter(run=OuterRef("pk"), key=key)
+    nan = Subquery(latest.values("is_nan")[:1], output_field=BooleanField())
     runs = runs.annotate(order_nan=nan).annotate(
         order_rank=Case(
             When(order_nan=True, then=Value(1)),
@@ -114,15 +125,27 @@ def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
 def _condition(part: dict[str, Any]) -> Q:
     kind, comparator, value = part["type"], part["comparator"].upper(), part["value"]
     key = SearchUtils.translate_key_alias(part["key"])
+    _refuse_comparators(kind, key, comparator)
     if kind == "attribute":
         if key == "run_name":  # older clients fill only the tag
             return _row_of(Tag, RUN_NAME_TAG, comparator, value)
+        if isinstance(value, float):  # Django would round it to the column's integers
+            value = Value(value, FloatField())
         return _compare(_COLUMNS.get(key, key), comparator, value)
     if kind == "dataset":
         return _dataset(key, comparator, value)
     if kind == "metric":
         return _metric(key, comparator, float(value))
     return _row_of(Param if kind == "parameter" else Tag, key, comparator, value)
+
+
+def _refuse_comparators(kind: str, key: str, comparator: str) -> None:
+    """Raise MLflow's refusal of a comparator that it does not know for this kind of key."""
+    SearchUtils.is_attribute(kind, key, comparator)
+    SearchUtils.is_metric(kind, comparator)
+    SearchUtils.is_param(kind, comparator)
+    SearchUtils.is_tag(kind, comparator)
+    SearchUtils.is_dataset(kind, comparator)
 
 
 def _row_of(source: type[Param] | type[Tag], key: str, comparator: str, value: Any) -> Q:
@@ -161,4 +184,6 @@ def _compare(column: str, comparator: str, value: Any) -> Q:
             return ~Q(**{column: value}) & Q(**{f"{column}__isnull": False})
         case "NOT IN":
             return ~Q(**{f"{column}__in": value}) & Q(**{f"{column}__isnull": False})
+        case "LIKE" | "ILIKE" if (len(value) - len(value.rstrip("\\"))) % 2:
+            raise Invalid("A pattern must not end with a single \\: write two for one.")
     return Q(**{f"{column}__{_LOOKUPS[comparator]}": value})

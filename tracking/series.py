@@ -11,22 +11,24 @@ from tracking.models import Run
 # A chart is a few hundred pixels wide: more points than this are not seen, only sent.
 MOST_POINTS = 2000
 
-# Each bucket of steps keeps its smallest, largest and last point, so that no peak is lost.
+# Each bucket of steps keeps its smallest, largest and last point, so that no peak is lost, and its first
+# that is not finite, so that a gap is seen. MLflow stores NaN as a mark, infinity as the largest number.
 _SQL = """
 WITH points AS (
-    SELECT step, timestamp, CASE WHEN is_nan THEN 'NaN'::float8 ELSE value END AS value,
+    SELECT step, timestamp, CASE WHEN NOT is_nan AND abs(value) < 1.7976931348623157e308 THEN value END AS value,
            row_number() OVER (ORDER BY step, timestamp, value) - 1 AS place, count(*) OVER () AS total
     FROM metrics WHERE run_uuid = %(run)s AND key = %(key)s
 ), ranked AS (
     SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY value, place) AS up,
-           row_number() OVER (PARTITION BY bucket ORDER BY value DESC, place) AS down,
-           row_number() OVER (PARTITION BY bucket ORDER BY place DESC) AS back
-    FROM (SELECT *, CASE WHEN total <= %(most)s THEN place ELSE place * (%(most)s / 3) / total END AS bucket FROM points) p
+           row_number() OVER (PARTITION BY bucket ORDER BY value DESC NULLS LAST, place) AS down,
+           row_number() OVER (PARTITION BY bucket ORDER BY place DESC) AS back,
+           row_number() OVER (PARTITION BY bucket ORDER BY value IS NULL DESC, place) AS gap,
+           count(*) FILTER (WHERE value IS NULL) OVER () AS not_finite
+    FROM (SELECT *, CASE WHEN total <= %(most)s THEN place ELSE place * (%(most)s / 4) / total END AS bucket FROM points) p
 )
-SELECT step, timestamp, value, total FROM ranked WHERE total <= %(most)s OR up = 1 OR down = 1 OR back = 1 ORDER BY place
+SELECT step, timestamp, value, total, not_finite FROM ranked
+WHERE total <= %(most)s OR up = 1 OR down = 1 OR back = 1 OR (gap = 1 AND value IS NULL) ORDER BY place
 """
-# How MLflow stores an infinite value.
-_INFINITY = 1.7976931348623157e308
 
 
 class Series(TypedDict):
@@ -37,7 +39,7 @@ class Series(TypedDict):
     times: list[int]  # milliseconds since the epoch
     values: list[float | None]
     total: int  # points logged
-    not_finite: int  # of those sent
+    not_finite: int  # of those logged
 
 
 def series(run: Run, key: str) -> Series:
@@ -45,14 +47,11 @@ def series(run: Run, key: str) -> Series:
     with connection.cursor() as cursor:
         cursor.execute(_SQL, {"run": run.pk, "key": key, "most": MOST_POINTS})
         rows = cursor.fetchall()
-    values = [
-        None if value != value or abs(value) >= _INFINITY else value for _, _, value, _ in rows
-    ]
     return Series(
         key=key,
         steps=[step for step, *_ in rows],
         times=[timestamp for _, timestamp, *_ in rows],
-        values=values,
+        values=[value for _, _, value, *_ in rows],
         total=rows[0][3] if rows else 0,
-        not_finite=values.count(None),
+        not_finite=rows[0][4] if rows else 0,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -33,7 +35,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.experiment_for(request.user, pk)
     wanted = RunFilter.from_query(request.GET.dict())
     runs = access.runs_for(request.user).filter(experiment=found)
-    context = {
+    context: dict[str, Any] = {
         "experiment": found,
         "tags": found.tags.exclude(key__startswith="mlflow.").order_by("key"),
         "wanted": wanted,

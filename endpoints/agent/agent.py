@@ -102,6 +102,8 @@ class Agent:
         for pk in self.children.keys() - rows.keys():  # its row was deleted by hand
             self.children[pk].signal(signal.SIGKILL)
             self._forget(pk)
+        for pk in self.resume_at.keys() - rows.keys():
+            del self.resume_at[pk]
 
     def wait(self, listener: psycopg.Connection[tuple[object, ...]]) -> None:
         """Sleep until a child ends, a row is said to have changed, or it is time to look anyway."""
@@ -150,17 +152,19 @@ class Agent:
             self._ended(replica, child)
         elif not replica.wanted:
             self._drain(replica, child)
+        elif replica.pid != child.identity.pid:  # the database went away before it was noted
+            self._note_start(replica, child)
         elif replica.pk in self.loading and child.ready():
-            self.loading.discard(replica.pk)
             log.info("ready replica=%s deployment=%s", replica.pk, replica.deployment)
             self._write(replica, state=ReplicaState.READY)
+            self.loading.discard(replica.pk)
 
     def _start(self, replica: Replica) -> None:
         self.resume_at.pop(replica.pk, None)
         try:
             child = children.start(replica)
         except OSError as failure:
-            self._gone(replica, None, f"it could not be started: {failure}.")
+            self._lost(replica, None, f"it could not be started: {failure}.")
             return
         self.children[replica.pk] = child
         self.loading.add(replica.pk)
@@ -170,6 +174,9 @@ class Agent:
             replica.deployment,
             child.identity.pid,
         )
+        self._note_start(replica, child)
+
+    def _note_start(self, replica: Replica, child: Child) -> None:
         self._write(
             replica,
             state=ReplicaState.STARTING,
@@ -188,15 +195,18 @@ class Agent:
             child.signal(signal.SIGKILL)
 
     def _ended(self, replica: Replica, child: Child | None) -> None:
-        """A process has ended: its replica is gone, unless it was live, which is started again."""
         code = child.exit_code() if child is not None else None
+        self._lost(replica, code, children.why(code))
         self._forget(replica.pk)
+
+    def _lost(self, replica: Replica, code: int | None, why: str) -> None:
+        """A replica has no process: it is gone, unless it was live, which is started again."""
         if not replica.wanted or replica.deployment.state != State.LIVE:
-            self._gone(replica, code, children.why(code) if replica.wanted else "")
+            self._gone(replica, code, why if replica.wanted else "")
             return
         pause = min(_FIRST_PAUSE * 2**replica.restarts, _LONGEST_PAUSE)
         self.resume_at[replica.pk] = time.monotonic() + pause
-        told = f"the model server ended: {children.why(code)} Starting it again in {pause:g} s"
+        told = f"the model server ended: {why} Starting it again in {pause:g} s"
         logs.write(logs.of_replica(replica), told)
         log.warning("replica=%s deployment=%s %s", replica.pk, replica.deployment, told)
         self._write(
@@ -221,7 +231,7 @@ class Agent:
             pid=None,
             pid_started=None,
             exit_code=code,
-            reason=reason,
+            reason=reason[:300],
         )
 
     def _forget(self, pk: int) -> None:

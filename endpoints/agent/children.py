@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -47,7 +48,16 @@ class Child:
 
     def exit_code(self) -> int | None:
         """Its exit code, negative for a signal; None for an adopted one, which is not ours to be told of."""
+        self._end_rest()
         return self.process.wait() if self.process is not None else None
+
+    def _end_rest(self) -> None:
+        """Kill what the model has started in its process group and left behind."""
+        pid = self.identity.pid
+        if self.process is None and Identity.of(pid) is not None:
+            return  # it lives, or the pid, and with it the group, is another's by now
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
     def close(self) -> None:
         os.close(self.exit_watch)

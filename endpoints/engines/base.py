@@ -35,3 +35,6 @@ class Engine(Protocol):
 
     def present(self, deployment: Deployment) -> int:
         """How many replicas of the deployment, of any attempt, are not gone yet."""
+
+    def released(self, deployment: Deployment) -> bool:
+        """Whether each of these has been asked to end."""

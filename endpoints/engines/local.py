@@ -29,6 +29,9 @@ class LocalEngine:
     def present(self, deployment: Deployment) -> int:
         return Replica.objects.present().filter(deployment=deployment).count()
 
+    def released(self, deployment: Deployment) -> bool:
+        return not Replica.objects.present().filter(deployment=deployment, wanted=True).exists()
+
     @staticmethod
     def _seen(replica: Replica) -> ReplicaSeen:
         gone = replica.state == ReplicaState.GONE

@@ -174,7 +174,7 @@ class Gateway:
             answer.close()
 
     async def _ask(self, addresses: list[str], request: Request) -> Answer:
-        """Ask the first replica that can be reached: one that cannot was sent nothing."""
+        """Ask the first replica that can be reached. To one that cannot, nothing was sent."""
         reason = "no replica is ready"
         for address in addresses:
             try:

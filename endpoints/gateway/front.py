@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LONGEST_HEAD = 64 * 1024  # bytes that may come without an end of head or a piece of body among them
 SLOWEST_HEAD = 30.0  # seconds
+LINGER = 3.0  # seconds for what was still to be sent when a connection is closed
 
 
 class Joined:
@@ -33,6 +34,9 @@ class Joined:
     def close(self) -> None:
         self._flush()
         self._transport.close()
+        # A client that does not read would hold the connection for ever.
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(LINGER, self._transport.abort)
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []

@@ -9,6 +9,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    seconds: float = 30.0  # for an answer, from the request's sending to its last byte
+    # For an answer, from the sending of the request to its last byte; and for each part of a request.
+    seconds: float = 30.0
     body: int = 64 * _MIB  # bytes of one request
     bodies: int = 512 * _MIB  # bytes of all requests that are held at one moment

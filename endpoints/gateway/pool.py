@@ -88,7 +88,7 @@ class Pool:
 
     def _kept(self, address: str) -> Connection | None:
         replica = self._replicas.get(address)
-        # The last one used: the others can become old enough to be closed.
+        # The last one used: the others grow old, and the replica closes them.
         return replica.idle.pop() if replica and replica.idle else None
 
     async def _connect(self, address: str) -> Connection:

@@ -75,9 +75,8 @@ async def _serve(listener: socket.socket, limits: Limits) -> None:
     table, pool = LiveTable(settings.DATABASE_URL), Pool()
     server = uvicorn.Server(_configuration(Gateway(table, pool, limits)))
     _end_normally_on_signals(server)
-    async with (
-        asyncio.TaskGroup() as group
-    ):  # a fault in keeping the table ends the process, and it is started anew
+    # In a group: a fault in keeping the table ends the process too, and `up` starts it anew.
+    async with asyncio.TaskGroup() as group:
         keeper = group.create_task(table.keep_fresh())
         log.info("listening address=%s", settings.SCORING_ADDRESS)
         await server.serve(sockets=[listener])

@@ -56,7 +56,8 @@ class LiveTable:
         )
         try:
             # First listen, then read: what changes in between is read again.
-            await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(ROUTES)))
+            async with asyncio.timeout(PATIENCE):
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(ROUTES)))
             while True:
                 await self._read(connection)
                 await _changed(connection)

@@ -17,11 +17,13 @@ const MODULES = {
   copy: () => import("./copy.js"),
   "follow-log": () => import("./follow-log.js"),
   menu: () => import("./menu.js"),
+  "mlflow-links": () => import("./mlflow-links.js"),
   palette: () => import("./palette.js"),
   slash: () => import("./slash.js"),
   submit: () => import("./submit.js"),
   theme: () => import("./theme.js"),
 };
 
-mountAll(document.body);
+await mountAll(document.body);
+document.documentElement.dataset.mounted = ""; // every control answers from now on
 document.addEventListener("htmx:load", (event) => mountAll(event.detail.elt));

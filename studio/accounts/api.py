@@ -18,7 +18,7 @@ from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
 
 class TokenOutput(serializers.Serializer[AccessToken]):
     id = serializers.IntegerField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # the field's name, not the field's label
     hint = serializers.CharField()
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True)
@@ -30,7 +30,7 @@ class IssuedTokenOutput(TokenOutput):
 
 class Tokens(APIView):
     class Input(serializers.Serializer[Any]):
-        label = serializers.CharField(max_length=100)
+        label = serializers.CharField(max_length=100)  # type: ignore[assignment]
 
     @extend_schema(responses={200: listed("TokenList", TokenOutput)}, parameters=[PAGE_PARAMETER])
     def get(self, request: Request) -> Response:

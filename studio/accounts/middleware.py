@@ -61,7 +61,7 @@ class SignInRequired(LoginRequiredMiddleware):
             )
         return None
 
-    def handle_no_permission(
+    def handle_no_permission(  # type: ignore[override]  # a program gets an answer, not a redirect
         self, request: HttpRequest, view_func: Callable[..., Any]
     ) -> HttpResponseBase:
         if request.path.startswith(PROGRAM_PATHS):
@@ -73,7 +73,7 @@ class SignInRequired(LoginRequiredMiddleware):
             response = HttpResponse(status=401)
             response["HX-Redirect"] = "/login/"
             return response
-        return super().handle_no_permission(request, view_func)  # type: ignore[no-any-return]
+        return super().handle_no_permission(request, view_func)
 
 
 def unauthenticated(request: HttpRequest, message: str) -> HttpResponse:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
-from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.models import AbstractUser
 from django.db import models, transaction
 from django.utils.timezone import now
 
@@ -31,8 +31,6 @@ class MlflowUser(models.Model):
 
 class User(AbstractUser):
     """A person or a program that signs in. Its row in MLflow's table is written in the same transaction."""
-
-    objects: ClassVar[UserManager[User]] = UserManager()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         with transaction.atomic():

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
 from rest_framework import exceptions, serializers
@@ -27,7 +27,7 @@ PAGE_PARAMETER = OpenApiParameter(
 
 
 def page(
-    request: Request, rows: QuerySet[Any], output: type[serializers.Serializer[Model]]
+    request: Request, rows: QuerySet[Any], output: type[serializers.Serializer[Any]]
 ) -> Response:
     """Answer `{"items": [...], "next": null}` with one page of rows."""
     asked = request.query_params.get("page", "1")

@@ -71,7 +71,7 @@ def forward(request: HttpRequest) -> HttpResponseBase:
 def _request_for(request: HttpRequest) -> httpx.Request:
     assert isinstance(request.user, User)  # SignInRequired lets nobody else through
     environ = request.META
-    path = quote(environ["PATH_INFO"].encode("latin-1"), safe="/~!$&'()*+,;=:@")
+    path = quote(request.path_info, safe="/~!$&'()*+,;=:@")
     query = environ.get("QUERY_STRING", "")
     headers = [
         (name, value) for name, value in request.headers.items() if name.lower() not in _NOT_SENT

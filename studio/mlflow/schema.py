@@ -69,4 +69,4 @@ def head(folder: str) -> str:
         for match in re.findall(r'^down_revision\b[^=]*= "(\w+)"', text, re.M)
     }
     (last,) = revisions - followed
-    return last
+    return str(last)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import os
 import socket
-import sys
 from pathlib import Path
 
 import uvicorn
@@ -95,4 +94,4 @@ def private_socket(path: Path) -> socket.socket:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

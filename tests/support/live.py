@@ -93,7 +93,10 @@ def studio(home: Path | None = None) -> Iterator[Studio]:
     reader = threading.Thread(target=_collect, args=[started], daemon=True)
     reader.start()
     try:
-        until(lambda: _ready(started), "Studio is ready", 120)
+        try:
+            until(lambda: _ready(started), "Studio is ready", 60)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{started.log()[-8000:]}") from None
         yield started
     finally:
         process.send_signal(signal.SIGTERM)

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 from gateway_kit import (
-    Behaviour,
     Database,
     EndpointRow,
     Gateway,
     MakeEndpoint,
     MakeGateway,
-    MakeServer,
-    ModelServer,
     Rows,
-    echo,
     eventually,
     make_tables,
 )
+from gateway_servers import Behaviour, MakeServer, ModelServer, echo
 
 from studio.lib.home import Home
 
@@ -43,7 +40,7 @@ def home(folder: Path) -> Home:
 def database(home: Home) -> Iterator[Database]:
     database = Database(home)
     database.start()
-    make_tables(database.url)
+    make_tables(home)
     yield database
     database.stop()
 
@@ -112,3 +109,13 @@ def make_endpoint(rows: Rows) -> MakeEndpoint:
         return endpoint
 
     return make
+
+
+@pytest.fixture
+def nothing_leaks(gateway: Gateway) -> Iterator[None]:
+    """Whatever a test did, the gateway still lives and has given back its memory and its connections."""
+    before = gateway.files()
+    yield
+    assert gateway.process.poll() is None, gateway.log.read_text()
+    # The client of the tests keeps a few connections; a kept one to each model server ends with the server.
+    eventually(lambda: gateway.files() <= before + 5)

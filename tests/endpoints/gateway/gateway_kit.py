@@ -1,8 +1,7 @@
-"""What the gateway's tests stand on: a real database, real gateway processes, and small model servers."""
+"""What the gateway's tests stand on: a real database and real gateway processes."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -10,9 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -27,6 +25,7 @@ from studio.lib.database import embedded_url
 from studio.lib.home import Home
 from studio.lib.notify import ROUTES
 from studio.lib.secrets import digest
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -85,37 +84,20 @@ class Database:
                 process.resume()
 
 
-def make_tables(url: str) -> None:
-    """The tables that the gateway reads, and those they refer to."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            """
-            CREATE TABLE accounts_user (
-                id bigserial PRIMARY KEY, username text NOT NULL, is_active bool NOT NULL, is_superuser bool NOT NULL
-            );
-            CREATE TABLE accounts_accesstoken (
-                id bigserial PRIMARY KEY, user_id bigint NOT NULL REFERENCES accounts_user ON DELETE CASCADE,
-                digest varchar(64) NOT NULL UNIQUE, revoked_at timestamptz
-            );
-            CREATE TABLE endpoints_endpoint (
-                id bigserial PRIMARY KEY, name varchar(32) NOT NULL UNIQUE, created_by_id bigint NOT NULL,
-                primary_digest varchar(64) NOT NULL, secondary_digest varchar(64) NOT NULL
-            );
-            CREATE TABLE endpoints_deployment (
-                id bigserial PRIMARY KEY, endpoint_id bigint NOT NULL REFERENCES endpoints_endpoint ON DELETE CASCADE,
-                name varchar(32) NOT NULL, created_by_id bigint NOT NULL, wanted varchar(8) NOT NULL, traffic smallint NOT NULL
-            );
-            CREATE TABLE endpoints_attempt (
-                id bigserial PRIMARY KEY, number integer NOT NULL,
-                deployment_id bigint NOT NULL REFERENCES endpoints_deployment ON DELETE CASCADE
-            );
-            CREATE TABLE endpoints_replica (
-                id bigserial PRIMARY KEY, attempt_id bigint NOT NULL REFERENCES endpoints_attempt ON DELETE CASCADE,
-                deployment_id bigint NOT NULL REFERENCES endpoints_deployment ON DELETE CASCADE,
-                wanted bool NOT NULL, state varchar(8) NOT NULL, address text NOT NULL
-            );
-            """
-        )
+def make_tables(home: Home) -> None:
+    """Bring the home's database to Studio's schema."""
+    command = [sys.executable, "manage.py", "migrate", "--verbosity=0", "--skip-checks"]
+    environment = own_environment(home)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def own_environment(home: Home, **more: str) -> dict[str, str]:
+    """The environment of a process of this home."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"STUDIO_HOME": str(home.root)} | more
 
 
 @dataclass(frozen=True)
@@ -192,13 +174,25 @@ class Rows:
             )
         return pk
 
+    def _required(self, table: str) -> dict[str, object]:
+        """The columns that must have a value and get none by themselves."""
+        columns = self.connection.execute(
+            """
+            SELECT column_name, data_type FROM information_schema.columns
+            WHERE table_name = %s AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'
+            """,
+            [table],
+        )
+        return {name: _FILLERS.get(kind, "") for name, kind in columns}
+
     def update(self, table: str, values: Mapping[str, object], **where: object) -> None:
         statement = sql.SQL("UPDATE {} SET {} WHERE {}").format(
             sql.Identifier(table), _assigned(", ", values), _assigned(" AND ", where)
         )
         self.connection.execute(statement, [*values.values(), *where.values()])
 
-    def _insert(self, table: str, **values: object) -> int:
+    def _insert(self, table: str, **given: object) -> int:
+        values = self._required(table) | given
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING id").format(
             sql.Identifier(table),
             sql.SQL(", ").join(map(sql.Identifier, values)),
@@ -207,6 +201,16 @@ class Rows:
         row = self.connection.execute(statement, list(values.values())).fetchone()
         assert row is not None
         return int(row[0])
+
+
+# What a required column gets when a test does not care.
+_FILLERS: dict[str, object] = {
+    "boolean": False,
+    "timestamp with time zone": "now",
+    "integer": 0,
+    "smallint": 0,
+    "bigint": 0,
+}
 
 
 def _assigned(between: str, values: Mapping[str, object]) -> sql.Composed:
@@ -221,14 +225,9 @@ class Gateway:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = home.root / f"gateway-{self.port}.log"
-        environment = {
-            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-        }
-        environment |= {
-            "STUDIO_HOME": str(home.root),
-            "STUDIO_SCORING_PORT": str(self.port),
-            "PYTHONWARNINGS": "error::ResourceWarning",
-        }
+        environment = own_environment(
+            home, STUDIO_SCORING_PORT=str(self.port), PYTHONWARNINGS="error::ResourceWarning"
+        )
         with self.log.open("w") as stderr:
             self.process = subprocess.Popen(
                 self._command(limits), cwd=ROOT, env=environment, stderr=stderr
@@ -312,162 +311,5 @@ def raw_request(
     return client
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Exchange:
-    """A request that a model server has read, and where its answer goes."""
-
-    head: bytes
-    body: bytes
-    writer: asyncio.StreamWriter
-    count: int  # requests on this connection, this one included
-    headers: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        lines = self.head.decode().split("\r\n")[1:]
-        self.headers = {
-            name.lower(): value
-            for name, _, value in (line.partition(": ") for line in lines if line)
-        }
-
-    async def wait_for(self, event: threading.Event) -> None:
-        while not event.is_set():
-            await asyncio.sleep(0.01)
-
-    async def send(self, *parts: bytes) -> None:
-        for part in parts:
-            self.writer.write(part)
-            await self.writer.drain()
-
-    async def answer(self, body: bytes, status: str = "200 OK", *headers: str) -> None:
-        lines = [
-            f"HTTP/1.1 {status}",
-            "content-type: application/json",
-            f"content-length: {len(body)}",
-            *headers,
-        ]
-        await self.send("\r\n".join([*lines, "", ""]).encode() + body)
-
-
-Behaviour = Callable[[Exchange], Awaitable[None]]
-MakeServer = Callable[..., "ModelServer"]
 MakeEndpoint = Callable[..., EndpointRow]
 MakeGateway = Callable[..., Gateway]
-
-
-class ModelServer:
-    """A model server on a Unix socket, in a thread. What it does with a request can be changed at any time."""
-
-    def __init__(self, folder: Path, behaviour: Behaviour) -> None:
-        self.address = str(folder / f"{secrets.token_hex(4)}.sock")
-        self.behaviour = behaviour
-        self.requests: list[Exchange] = []
-        self.writers: set[asyncio.StreamWriter] = set()
-        self.connections = 0  # ever
-        self._serving: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        eventually(lambda: self._server)
-
-    @property
-    def open(self) -> int:
-        """Connections at this moment."""
-        return len(self.writers)
-
-    def drop(self) -> None:
-        """Close every connection, as a restarted server would have."""
-        self._call(self._drop())
-
-    def say(self, data: bytes) -> None:
-        """Send on every connection, unasked."""
-        for writer in list(self.writers):
-            self._loop.call_soon_threadsafe(writer.write, data)
-
-    def stop(self) -> None:
-        """Listen no more. The socket's file stays, as after a crash."""
-        if self._thread.is_alive():
-            self._call(self._stop())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
-
-    def _call(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._server = self._loop.run_until_complete(
-            asyncio.start_unix_server(self._connected, self.address, backlog=1024)
-        )
-        self._loop.run_forever()
-        self._loop.close()
-
-    async def _drop(self) -> None:
-        for writer in list(self.writers):
-            writer.close()
-
-    async def _stop(self) -> None:
-        assert self._server is not None
-        # First accept no more and let what is being accepted arrive: closed in between, it would leak.
-        self._loop.remove_reader(self._server.sockets[0].fileno())
-        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in tasks & self._serving:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=0.1)
-        self._server.close()
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writers.add(writer)
-        task = self._loop.create_task(self._serve(reader, writer))
-        self._serving.add(task)
-
-        def ended(
-            _: asyncio.Task[None],
-        ) -> None:  # not in the task: it may be cancelled before it has begun
-            self._serving.discard(task)
-            self.writers.discard(writer)
-            writer.close()
-
-        task.add_done_callback(ended)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            await self._answer(reader, writer)
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        count = 0
-        while not writer.is_closing():
-            head = await reader.readuntil(b"\r\n\r\n")
-            count += 1
-            exchange = Exchange(head, b"", writer, count)
-            exchange.body = await reader.readexactly(int(exchange.headers["content-length"]))
-            self.requests.append(exchange)
-            behaving = asyncio.ensure_future(self.behaviour(exchange))
-            leaving = asyncio.ensure_future(_left(reader))
-            try:
-                await asyncio.wait({behaving, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                behaving.cancel()
-                leaving.cancel()
-                await asyncio.gather(behaving, leaving, return_exceptions=True)
-
-
-async def _left(reader: asyncio.StreamReader) -> None:
-    """Wait until the other side has closed."""
-    while not reader.at_eof() and reader.exception() is None:
-        await asyncio.sleep(0.01)
-
-
-async def echo(exchange: Exchange) -> None:
-    await exchange.answer(exchange.body)
-
-
-async def never(exchange: Exchange) -> None:
-    await asyncio.Event().wait()

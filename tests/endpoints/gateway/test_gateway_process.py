@@ -9,16 +9,8 @@ from time import monotonic
 import httpx
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from gateway_kit import (
-    Exchange,
-    Gateway,
-    MakeEndpoint,
-    MakeGateway,
-    MakeServer,
-    echo,
-    eventually,
-    never,
-)
+from gateway_kit import Gateway, MakeEndpoint, MakeGateway, eventually
+from gateway_servers import Exchange, MakeServer, echo, never
 
 from endpoints.gateway.serving import listen
 

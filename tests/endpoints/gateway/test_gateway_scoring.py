@@ -8,16 +8,14 @@ import httpx
 import pytest
 from gateway_kit import (
     EndpointRow,
-    Exchange,
     Gateway,
     MakeEndpoint,
     MakeGateway,
-    MakeServer,
     Rows,
     eventually,
-    never,
     raw_request,
 )
+from gateway_servers import Exchange, MakeServer, never
 
 
 @pytest.fixture

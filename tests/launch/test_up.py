@@ -1,0 +1,166 @@
+"""`manage.py up` on this machine: ready, restarting what dies, and leaving nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+
+from studio.lib.database import embedded_url
+from studio.lib.home import Home
+from tests.support.live import ROOT, Studio, environment, studio
+from tests.support.processes import free_port, until
+
+_NAMES = {"postgres", "redis", "reference", "web", "gateway", "agent", "worker", "beat"}
+
+
+def test_it_says_where_it_is_and_is_well(live: Studio) -> None:
+    assert f"Studio is ready at {live.url}" in live.log()
+    assert httpx.get(f"{live.url}/livez").text == "ok"
+    health = httpx.get(f"{live.url}/healthz")
+    assert (health.status_code, health.json()["unwell"]) == (200, [])
+    assert set(health.json()["parts"]) == {
+        "web", "database", "redis", "reference", "gateway", "agent", "worker",
+    }  # fmt: skip
+
+
+def test_status_tells_processes_addresses_and_versions(live: Studio) -> None:
+    status = json.loads(live.manage("status", "--json"))
+    assert {process["name"] for process in status["processes"]} == _NAMES
+    assert {process["state"] for process in status["processes"]} == {"running"}
+    assert all(psutil.pid_exists(process["pid"]) for process in status["processes"])
+    assert status["urls"] == {"web": live.url, "scoring": live.scoring_url}
+    assert {"studio", "mlflow", "django", "python"} <= set(status["versions"])
+    assert "postgres   running" in live.manage("status")
+
+
+def test_the_embedded_stores_keep_what_they_are_told_and_ask_for_a_password(live: Studio) -> None:
+    status = json.loads(live.manage("status", "--json"))
+    with psycopg.connect(status["database_url"]) as connection:
+        for setting, value in (
+            ("fsync", "on"),
+            ("synchronous_commit", "on"),
+            ("password_encryption", "scram-sha-256"),
+        ):
+            assert connection.execute(f"SHOW {setting}").fetchone() == (value,)
+        told = connection.execute(
+            "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        assert told == (False,)
+    wrong = embedded_url(Home(live.home).postgres_socket, "studio", "wrong", "studio")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(wrong)
+    with redis.Redis.from_url(status["redis_url"]) as client:
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+    with redis.Redis(unix_socket_path=str(Home(live.home).redis_socket)) as stranger:
+        with pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+
+
+def test_what_others_must_not_read_is_private(live: Studio) -> None:
+    secrets = live.home / "secrets"
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert [path.name for path in secrets.iterdir() if path.stat().st_mode & 0o077] == []
+    assert (Home(live.home).reference_socket.stat().st_mode & 0o777) == 0o600
+
+
+@pytest.mark.parametrize(
+    "name", ["web", "reference", "gateway", "worker", "beat", "agent", "redis", "postgres"]
+)
+def test_a_process_that_dies_is_started_again(live: Studio, name: str) -> None:
+    before = _pid(live, name)
+    os.killpg(before, signal.SIGKILL)
+    after = until(lambda: _other_pid(live, name, before), f"{name} runs again", 20)
+    assert after != before
+    until(lambda: _well(live), "all is well again", 40)
+
+
+def test_a_second_studio_of_the_same_home_is_refused_in_one_line(live: Studio) -> None:
+    env = environment(live.home, free_port(), free_port())
+    done = _up(env)
+    assert done.returncode == 1
+    assert "already running" in done.stderr
+    assert "STUDIO_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_told_with_its_setting(live: Studio, tmp_path: Path) -> None:
+    done = _up(environment(tmp_path, live.port, free_port()))
+    assert (done.returncode, f"Port {live.port} is in use: set STUDIO_PORT" in done.stderr) == (
+        1,
+        True,
+    )
+    done = _up(environment(tmp_path, free_port(), live.scoring_port))
+    assert (done.returncode, "set STUDIO_SCORING_PORT" in done.stderr) == (1, True)
+
+
+def test_it_leaves_nothing_keeps_everything_and_sweeps_what_a_killed_one_left(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    with studio(home) as first:
+        token = first.token()
+        with first.client(token) as api:
+            api.post("/api/2.0/mlflow/experiments/create", json={"name": "kept"})
+        family = _family(first)
+    assert [process for process in family if _runs(process)] == []
+    assert first.process.returncode == 0
+    assert first.lines[-1].endswith("stopped")
+    assert not (home / "processes.json").exists()
+    with studio(home) as second:
+        left = _family(second)[1:]
+        second.process.kill()
+        second.process.wait()
+        assert [process for process in left if _runs(process)]
+        with studio(home) as third:
+            assert [process for process in left if _runs(process)] == []
+            assert "left behind by an earlier start" in third.log()
+            with third.client(token) as api:
+                found = api.get(
+                    "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "kept"}
+                )
+                assert found.status_code == 200
+
+
+def _up(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "manage.py", "up"]
+    return subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def _pid(live: Studio, name: str) -> int:
+    status = json.loads(live.manage("status", "--json"))
+    return int(next(process["pid"] for process in status["processes"] if process["name"] == name))
+
+
+def _other_pid(live: Studio, name: str, before: int) -> int | None:
+    processes = json.loads((live.home / "processes.json").read_text())["processes"]
+    pid = next(process["pid"] for process in processes if process["name"] == name)
+    return int(pid) if pid and pid != before else None
+
+
+def _well(live: Studio) -> bool:
+    try:
+        return httpx.get(f"{live.url}/healthz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _family(live: Studio) -> list[psutil.Process]:
+    """`up`, and every process below it."""
+    parent = psutil.Process(live.process.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
