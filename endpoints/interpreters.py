@@ -35,8 +35,8 @@ def find(minor: str) -> Path | None:
     candidates = [
         path
         for place in places
-        for path in sorted(glob.glob(str(Path(place).expanduser())), reverse=True)
-    ]  # noqa: PTH207 - absolute patterns
+        for path in sorted(glob.glob(str(Path(place).expanduser())), reverse=True)  # noqa: PTH207 - absolute patterns
+    ]
     on_path = shutil.which(f"python{minor}")
     return next(
         (

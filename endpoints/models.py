@@ -80,7 +80,9 @@ class Endpoint(models.Model):
             return "live" if all(deployment.is_ready for deployment in serving) else "degraded"
         if any(deployment.state in _ON_THE_WAY for deployment in kept):
             return "updating"
-        return "degraded" if any(deployment.state == State.LIVE for deployment in kept) else "failed"
+        return (
+            "degraded" if any(deployment.state == State.LIVE for deployment in kept) else "failed"
+        )
 
     @property
     def scoring_url(self) -> str:

@@ -1,6 +1,6 @@
 """What is worth keeping, as MLflow keeps it. The tables are MLflow's: read here, written through MLflow.
 
-Times are milliseconds since the epoch. tests/registry/test_drift.py compares these models with MLflow's own.
+Times are milliseconds since the epoch. tests/studio/mlflow/test_drift.py compares these models with MLflow's own.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from tracking.models import LoggedModel, Run
 
 _MODEL_ID = re.compile(r"models:/(m-[0-9a-f]+)/?")
 _RUN_PATH = re.compile(r"runs:/([0-9a-f]{32})/(.+)")
-_VERSION = re.compile(r"models:/([^/@]+)/(\d+|latest)")
+_VERSION = re.compile(r"models:/([^/@]+)/(\d{1,9}|latest)")
 _ALIAS = re.compile(r"models:/([^/@]+)@(.+)")
 # MLflow keeps prompts in the same tables: they are no models.
 _PROMPT_TAG = "mlflow.prompt.is_prompt"
@@ -84,7 +84,7 @@ def parse_uri(versions: QuerySet[ModelVersion], uri: str) -> ModelVersion:
         name, number = match.groups()
         of_name = versions.filter(name=name)
         found = (
-            (of_name if number == "latest" else of_name.filter(version=number[:9]))
+            (of_name if number == "latest" else of_name.filter(version=number))
             .order_by("-version")
             .first()
         )
@@ -122,8 +122,10 @@ def storage_of(version: ModelVersion) -> str:
 def folder_of(version: ModelVersion) -> Path:
     """The local folder with a version's files. Raises NotFound: not there, or not below STUDIO_ARTIFACTS."""
     folder = artifacts.folder_of(storage_of(version))
-    if not (folder / "MLmodel").is_file():
+    try:
+        artifacts.open_path(folder, "MLmodel")
+    except NotFound:
         raise NotFound(
             f"The files of {version} have no MLmodel file at {storage_of(version)}: it is not an MLflow model."
-        )
+        ) from None
     return folder

@@ -12,7 +12,7 @@ from django.http import (
 )
 from django.shortcuts import render
 
-from studio.lib.errors import StudioError
+from studio.lib.errors import Invalid, StudioError
 from studio.lib.http import PROGRAM_PATHS, program_error
 
 log = logging.getLogger(__name__)
@@ -53,16 +53,25 @@ class Errors:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if _holds_nul(request):
+            return _told(request, Invalid("An address with a NUL character names nothing."))
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, failure: Exception) -> HttpResponse | None:
-        if not isinstance(failure, StudioError):
-            return None
-        if request.path.startswith(PROGRAM_PATHS):
-            return program_error(
-                request.path, failure.code.upper(), failure.message, failure.status
-            )
-        return error_page(request, failure.status, failure.message)
+        return _told(request, failure) if isinstance(failure, StudioError) else None
+
+
+def _told(request: HttpRequest, failure: StudioError) -> HttpResponse:
+    if request.path.startswith(PROGRAM_PATHS):
+        return program_error(request.path, failure.code.upper(), failure.message, failure.status)
+    return error_page(request, failure.status, failure.message)
+
+
+def _holds_nul(request: HttpRequest) -> bool:
+    """PostgreSQL knows no NUL: to ask it for one is an error. (MLflow's routes answer for themselves.)"""
+    if request.path.startswith(PROGRAM_PATHS) and not request.path.startswith("/api/v1/"):
+        return False
+    return "\0" in request.path or "%00" in request.META.get("QUERY_STRING", "")
 
 
 def error_page(request: HttpRequest, status: int, message: str) -> HttpResponse:

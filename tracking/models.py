@@ -1,6 +1,6 @@
 """What was tried, as MLflow keeps it. The tables are MLflow's: read here, written through MLflow.
 
-Times are milliseconds since the epoch, as in MLflow's schema. tests/tracking/test_drift.py compares
+Times are milliseconds since the epoch, as in MLflow's schema. tests/studio/mlflow/test_drift.py compares
 these models with MLflow's own.
 """
 
@@ -21,7 +21,11 @@ _Row = TypeVar("_Row", bound=models.Model)
 
 
 def moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    """A time of MLflow's. None: there is none, or no calendar has it (any client may log any number)."""
+    try:
+        return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None
 
 
 class VisibleQuerySet(models.QuerySet[_Row]):

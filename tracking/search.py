@@ -1,7 +1,6 @@
 """MLflow's filter and order language over Django's query sets.
 
-MLflow's own parser reads the string, so that what it accepts and refuses is the same; how the parts
-become SQL follows `mlflow.store.tracking.sqlalchemy_store` (filter clauses and order clauses of runs).
+How the parts of a filter become SQL follows `mlflow.store.tracking.sqlalchemy_store` (filter clauses and order clauses of runs).
 """
 
 from __future__ import annotations
@@ -27,11 +26,10 @@ from django.db.models import (
     When,
 )
 from django.db.models.expressions import OrderBy
-from mlflow.exceptions import MlflowException
-from mlflow.utils.search_utils import SearchUtils
 
 from studio.lib.errors import Invalid
 from tracking.models import Dataset, Input, InputTag, LatestMetric, Param, Run, Tag
+from tracking.parser import Condition, parse_filter, parse_order
 
 RUN_NAME_TAG = "mlflow.runName"
 _CONTEXT_TAG = "mlflow.data.context"
@@ -75,11 +73,7 @@ _COLUMNS = {"run_id": "run_uuid"}
 
 def matching(runs: QuerySet[Run], filter_string: str) -> QuerySet[Run]:
     """Keep the runs that MLflow's `search_runs` would keep. Raises Invalid, with MLflow's own words."""
-    try:
-        parsed = SearchUtils.parse_search_filter(filter_string)
-        return runs.filter(reduce(operator.and_, map(_condition, parsed), Q()))
-    except MlflowException as refused:
-        raise Invalid(refused.message) from None
+    return runs.filter(reduce(operator.and_, map(_condition, parse_filter(filter_string)), Q()))
 
 
 def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
@@ -90,13 +84,8 @@ def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
     ties = [F("start_time").desc(nulls_first=True), F("run_uuid").asc()]
     if not order_by:
         return runs.order_by(*ties)
-    try:
-        kind, key, ascending = SearchUtils.parse_order_by_for_search_runs(order_by)
-    except MlflowException as refused:
-        raise Invalid(refused.message) from None
-    except ValueError as failure:  # of shlex, where a quote is left open
-        raise Invalid(f"Invalid order_by clause '{order_by}': {failure}.") from None
-    key = SearchUtils.translate_key_alias(key)
+    order = parse_order(order_by)
+    kind, key, ascending = order.kind, order.key, order.ascending
     direction: Callable[[F], OrderBy] = (
         (lambda f: f.asc(nulls_last=True)) if ascending else (lambda f: f.desc(nulls_last=True))
     )
@@ -122,10 +111,9 @@ def ordered(runs: QuerySet[Run], order_by: str) -> QuerySet[Run]:
     return runs.order_by("order_rank", direction(F("order_value")), *ties)
 
 
-def _condition(part: dict[str, Any]) -> Q:
-    kind, comparator, value = part["type"], part["comparator"].upper(), part["value"]
-    key = SearchUtils.translate_key_alias(part["key"])
-    _refuse_comparators(kind, key, comparator)
+def _condition(condition: Condition) -> Q:
+    kind, key = condition.kind, condition.key
+    comparator, value = condition.comparator, condition.value
     if kind == "attribute":
         if key == "run_name":  # older clients fill only the tag
             return _row_of(Tag, RUN_NAME_TAG, comparator, value)
@@ -137,15 +125,6 @@ def _condition(part: dict[str, Any]) -> Q:
     if kind == "metric":
         return _metric(key, comparator, float(value))
     return _row_of(Param if kind == "parameter" else Tag, key, comparator, value)
-
-
-def _refuse_comparators(kind: str, key: str, comparator: str) -> None:
-    """Raise MLflow's refusal of a comparator that it does not know for this kind of key."""
-    SearchUtils.is_attribute(kind, key, comparator)
-    SearchUtils.is_metric(kind, comparator)
-    SearchUtils.is_param(kind, comparator)
-    SearchUtils.is_tag(kind, comparator)
-    SearchUtils.is_dataset(kind, comparator)
 
 
 def _row_of(source: type[Param] | type[Tag], key: str, comparator: str, value: Any) -> Q:

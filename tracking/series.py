@@ -14,20 +14,20 @@ MOST_POINTS = 2000
 # Each bucket of steps keeps its smallest, largest and last point, so that no peak is lost, and its first
 # that is not finite, so that a gap is seen. MLflow stores NaN as a mark, infinity as the largest number.
 _SQL = """
-WITH points AS (
+WITH points AS MATERIALIZED (
     SELECT step, timestamp, CASE WHEN NOT is_nan AND abs(value) < 1.7976931348623157e308 THEN value END AS value,
-           row_number() OVER (ORDER BY step, timestamp, value) - 1 AS place, count(*) OVER () AS total
+           row_number() OVER (ORDER BY step, timestamp, metrics.value) - 1 AS place
     FROM metrics WHERE run_uuid = %(run)s AND key = %(key)s
-), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY bucket ORDER BY value, place) AS up,
-           row_number() OVER (PARTITION BY bucket ORDER BY value DESC NULLS LAST, place) AS down,
-           row_number() OVER (PARTITION BY bucket ORDER BY place DESC) AS back,
-           row_number() OVER (PARTITION BY bucket ORDER BY value IS NULL DESC, place) AS gap,
-           count(*) FILTER (WHERE value IS NULL) OVER () AS not_finite
-    FROM (SELECT *, CASE WHEN total <= %(most)s THEN place ELSE place * (%(most)s / 4) / total END AS bucket FROM points) p
+), counted AS (
+    SELECT count(*) AS total, count(*) - count(value) AS not_finite FROM points
+), kept AS (
+    SELECT unnest(ARRAY[(min(ARRAY[value, place]) FILTER (WHERE value IS NOT NULL))[2],
+                        (max(ARRAY[value, -place]) FILTER (WHERE value IS NOT NULL))[2] * -1,
+                        max(place), min(place) FILTER (WHERE value IS NULL)]) AS place
+    FROM points, counted GROUP BY place * (%(most)s / 4) / total
 )
-SELECT step, timestamp, value, total, not_finite FROM ranked
-WHERE total <= %(most)s OR up = 1 OR down = 1 OR back = 1 OR (gap = 1 AND value IS NULL) ORDER BY place
+SELECT step, timestamp, value, total, not_finite FROM points, counted
+WHERE total <= %(most)s OR place IN (SELECT place FROM kept) ORDER BY place
 """
 
 

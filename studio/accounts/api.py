@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from studio.accounts import access, services
+from studio.accounts.guards import once
 from studio.accounts.models import AccessToken, User
 from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
 
@@ -36,7 +37,11 @@ class Tokens(APIView):
     def get(self, request: Request) -> Response:
         return page(request, access.tokens_of(_signed_in(request)), TokenOutput)
 
-    @extend_schema(request=Input, responses={201: IssuedTokenOutput, 400: ErrorOutput})
+    @once
+    @extend_schema(
+        request=Input,
+        responses={201: IssuedTokenOutput, 400: ErrorOutput, 409: ErrorOutput, 422: ErrorOutput},
+    )
     def post(self, request: Request) -> Response:
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)

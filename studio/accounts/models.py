@@ -112,3 +112,37 @@ class AuditEvent(models.Model):
     class Meta:
         ordering = ["-at", "-pk"]
         indexes = [models.Index(fields=["-at"], name="audit_at")]
+
+
+class IdempotentRequestQuerySet(models.QuerySet["IdempotentRequest"]):
+    def remembered(self) -> IdempotentRequestQuerySet:
+        return self.filter(created_at__gt=now() - IdempotentRequest.REMEMBERED)
+
+    def forget_old(self) -> None:
+        """Delete some of those that are too old. What another deletes just now is left to it."""
+        old = self.filter(created_at__lte=now() - IdempotentRequest.REMEMBERED)
+        found = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:100]
+        self.filter(pk__in=list(found)).delete()
+
+
+class IdempotentRequest(models.Model):
+    """A POST that was sent with an Idempotency-Key and succeeded, and its answer. `body` is sealed."""
+
+    REMEMBERED = timedelta(hours=24)
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    path = models.CharField(max_length=500)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the request's body.")
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    location = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+
+    objects = IdempotentRequestQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "key", "path"], name="idempotent_request")
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotent_at")]

@@ -64,7 +64,8 @@ def child_environment() -> dict[str, str]:
     path = os.pathsep.join(
         filter(None, [str(settings.BASE_DIR), environment.get("PYTHONPATH", "")])
     )
-    quiet = "ignore:starlette.middleware.wsgi"  # MLflow's affair, told at each of its starts
+    # Told at each start, and not ours to mend: MLflow's choice of a module, and whom Studio is run by.
+    quiet = "ignore:starlette.middleware.wsgi,ignore:You're running the worker with superuser"
     return environment | {
         "PYTHONWARNINGS": quiet,
         "PYTHONUNBUFFERED": "1",
@@ -82,7 +83,7 @@ def _web() -> list[str]:
         "--blocking-threads": 16,
         "--backpressure": 64,
         "--workers-kill-timeout": "4s",
-        "--log-level": "warning",
+        "--log-level": "error",
     }
     flags = [str(item) for pair in options.items() for item in pair]
     return [

@@ -35,18 +35,25 @@ def folder_of(uri: str) -> Path:
 
     Raises NotFound for an address outside STUDIO_ARTIFACTS: another store, another host, or a path that leads out.
     """
-    parts = urlsplit(uri)
-    if parts.scheme == "mlflow-artifacts":
-        return _below(settings.ARTIFACTS, unquote(parts.path).lstrip("/"), uri)
-    if parts.scheme in ("file", "") and parts.netloc in ("", "localhost"):
-        return _below(settings.ARTIFACTS, unquote(parts.path) if parts.scheme else uri, uri)
-    raise _outside(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a bracket left open, say
+        raise _outside(uri) from None
+    path = unquote(parts.path) if parts.scheme else uri
+    if parts.scheme == "mlflow-artifacts" and not parts.netloc:
+        path = path.lstrip("/")
+    elif parts.scheme not in ("file", "") or parts.netloc not in ("", "localhost"):
+        raise _outside(uri)
+    folder = _below(settings.ARTIFACTS, path, uri)
+    if folder == settings.ARTIFACTS.resolve():
+        raise NotFound(f"{uri!r} names no folder of its own below STUDIO_ARTIFACTS.")
+    return folder
 
 
 def open_path(root: Path, relative: str) -> Path:
     """An existing file or folder below `root`, a folder from `folder_of`. Raises NotFound."""
     path = _below(root, relative, relative)
-    if not path.exists():
+    if not _is_ordinary(path):
         raise NotFound(f"There is no artifact at {relative or '/'}.")
     return path
 
@@ -60,10 +67,10 @@ def entries(root: Path, relative: str = "") -> list[Entry]:
         raise NotFound(f"{relative} is a file, not a folder.")
     found = []
     for child in folder.iterdir():
-        if child.is_symlink() and not child.resolve().is_relative_to(root.resolve()):
+        path = f"{relative.rstrip('/')}/{child.name}".lstrip("/")
+        if not (_leads_inside(root, path) if child.is_symlink() else _is_ordinary(child)):
             continue
         is_folder = child.is_dir()
-        path = f"{relative.rstrip('/')}/{child.name}".lstrip("/")
         found.append(Entry(child.name, path, is_folder, 0 if is_folder else child.stat().st_size))
     return sorted(found, key=lambda entry: (not entry.is_folder, entry.name))
 
@@ -71,10 +78,33 @@ def entries(root: Path, relative: str = "") -> list[Entry]:
 def _below(root: Path, path: str, told: str) -> Path:
     if "\0" in path:
         raise _outside(told)
-    resolved = (root / path).resolve()
+    try:
+        resolved = (root / path).resolve()
+    except (OSError, RuntimeError):  # links that lead in a circle
+        raise _outside(told) from None
     if not resolved.is_relative_to(root.resolve()):
         raise _outside(told)
     return resolved
+
+
+def _is_ordinary(path: Path) -> bool:
+    """Whether this is a file or a folder: not absent, and no pipe, whose opening would wait for ever."""
+    try:
+        path.name.encode()
+        return path.is_file() or path.is_dir()
+    except (
+        OSError,
+        UnicodeEncodeError,
+    ):  # too long, not readable, or no text: no address can name it
+        return False
+
+
+def _leads_inside(root: Path, path: str) -> bool:
+    try:
+        open_path(root, path)
+    except NotFound:
+        return False
+    return True
 
 
 def _outside(told: str) -> NotFound:

@@ -9,6 +9,7 @@ StudioError              500
 │   ├── IllegalMove           the state machine forbids it
 │   └── StateConflict         another process moved first
 ├── Unservable           422  this model version cannot be deployed
+├── IdempotencyKeyReused 422  the key was sent before, with another body
 └── Unavailable          503  a part of Studio is not answering
 """
 
@@ -52,6 +53,10 @@ class StateConflict(Conflict):
 
 class Unservable(StudioError):
     code, status = "unservable", 422
+
+
+class IdempotencyKeyReused(StudioError):
+    code, status = "idempotency_key_reused", 422
 
 
 class Unavailable(StudioError):

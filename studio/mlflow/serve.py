@@ -57,6 +57,7 @@ def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",  # Django has checked Host and Origin
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "10",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.forms import BoundField
 from django.template import Context
 from django.template.loader import render_to_string
-from django.forms import BoundField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import now

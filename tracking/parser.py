@@ -1,0 +1,67 @@
+"""MLflow's own parser of filters and orders, so that what it accepts and refuses is the same here.
+
+MLflow takes two seconds and 200 MB to import: it is imported by the processes that search, at their
+first search, and not by everyone who imports this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.lib.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One comparison: `kind` is attribute, metric, parameter, tag or dataset; aliases of `key` are resolved."""
+
+    kind: str
+    key: str
+    comparator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    kind: str
+    key: str
+    ascending: bool
+
+
+def parse_filter(text: str) -> list[Condition]:
+    """All conditions must hold; none for an empty text. Raises Invalid, with MLflow's own words."""
+    if not text:
+        return []
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.search_utils import SearchUtils
+
+    try:
+        found = []
+        for part in SearchUtils.parse_search_filter(text):
+            kind, comparator = part["type"], part["comparator"].upper()
+            key = SearchUtils.translate_key_alias(part["key"])
+            # Each raises MLflow's refusal of a comparator that it does not know for this kind of key.
+            SearchUtils.is_attribute(kind, key, comparator)
+            SearchUtils.is_metric(kind, comparator)
+            SearchUtils.is_param(kind, comparator)
+            SearchUtils.is_tag(kind, comparator)
+            SearchUtils.is_dataset(kind, comparator)
+            found.append(Condition(kind, key, comparator, part["value"]))
+        return found
+    except MlflowException as refused:
+        raise Invalid(refused.message) from None
+
+
+def parse_order(text: str) -> Order:
+    """One clause, `metrics.loss ASC` for instance. Raises Invalid, with MLflow's own words."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.search_utils import SearchUtils
+
+    try:
+        kind, key, ascending = SearchUtils.parse_order_by_for_search_runs(text)
+        return Order(kind, SearchUtils.translate_key_alias(key), ascending)
+    except MlflowException as refused:
+        raise Invalid(refused.message) from None
+    except ValueError as failure:  # of shlex, where a quote is left open
+        raise Invalid(f"Invalid order_by clause '{text}': {failure}.") from None
