@@ -43,6 +43,8 @@ if POSTGRES_EMBEDDED:
         HOME.postgres_socket, "studio", HOME.secret("postgres-password"), "studio"
     )
 DATABASES = {"default": database.django_database(DATABASE_URL)}
+# A connection that PostgreSQL has closed, at its restart say, is replaced before it is used.
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 10}
 
 REDIS_URL = env_url("REDIS_URL", "", ("redis", "rediss", "unix"))

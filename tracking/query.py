@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from math import ceil
 from urllib.parse import urlencode
 
-from django.db.models import Count, F, Max, Q, QuerySet
+import orjson
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from tracking import search
 from tracking.models import (
@@ -18,6 +18,7 @@ from tracking.models import (
     Input,
     LatestMetric,
     LoggedModel,
+    Metric,
     Param,
     Run,
     Tag,
@@ -191,6 +192,15 @@ class RunDetail:
     data: list[Data]
 
 
+def _last_values(run: Run) -> list[LatestMetric]:
+    """A run's metrics, those with a history first: `history` says whether there is more than one point."""
+    points = Metric.objects.filter(run=OuterRef("run"), key=OuterRef("key"))
+    other = points.exclude(step=OuterRef("step"), timestamp=OuterRef("timestamp"))
+    return list(
+        LatestMetric.objects.filter(run=run).annotate(history=Exists(other)).order_by("-history", "key")
+    )
+
+
 def run_detail(run: Run, visible: QuerySet[Run]) -> RunDetail:
     tags = list(Tag.objects.filter(run=run).order_by("key"))
     system = {
@@ -207,7 +217,7 @@ def run_detail(run: Run, visible: QuerySet[Run]) -> RunDetail:
     )
     datasets = Dataset.objects.filter(dataset_uuid__in=used.values("source_id")).order_by("name")
     return RunDetail(
-        metrics=list(LatestMetric.objects.filter(run=run).order_by("key")),
+        metrics=_last_values(run),
         params=list(Param.objects.filter(run=run).order_by("key")),
         tags=[tag for tag in tags if not tag.key.startswith("mlflow.")],
         system=system,
@@ -245,7 +255,7 @@ def logged_here(run: Run) -> list[LoggedHere]:
         .first()
     )
     try:
-        told = json.loads(history or "[]")
+        told = orjson.loads(history or "[]")
         paths = list(dict.fromkeys(str(item["artifact_path"]) for item in told))
     except (
         ValueError,

@@ -36,7 +36,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
 def test_no_page_complains_or_is_wider_than_the_window(
-    live: Studio, filled: tuple[Trained, str], chromium: Browser, width: int, theme: str
+    live: Studio, filled: tuple[Trained, str], chromium: Browser, width: int, theme: browsers.Theme
 ) -> None:
     with browsers.tab(chromium, width=width, theme=theme) as tab:
         tab.page.goto(f"{live.url}/login/")

@@ -61,9 +61,9 @@ def test_the_embedded_stores_keep_what_they_are_told_and_ask_for_a_password(live
         psycopg.connect(wrong)
     with redis.Redis.from_url(status["redis_url"]) as client:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
-    with redis.Redis(unix_socket_path=str(Home(live.home).redis_socket)) as stranger:
-        with pytest.raises(redis.AuthenticationError):
-            stranger.ping()
+    stranger = redis.Redis(unix_socket_path=str(Home(live.home).redis_socket))
+    with stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
 
 
 def test_what_others_must_not_read_is_private(live: Studio) -> None:

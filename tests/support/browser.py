@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+Theme = Literal["light", "dark"]
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -57,9 +59,8 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def tab(browser: Browser, *, width: int = 1440, theme: str = "light") -> Iterator[Tab]:
-    scheme = "dark" if theme == "dark" else "light"
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def tab(browser: Browser, *, width: int = 1440, theme: Theme = "light") -> Iterator[Tab]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
     context.add_init_script(_LISTEN)
     context.set_default_timeout(20_000)
     opened = Tab(context.new_page())

@@ -20,7 +20,7 @@ import httpx
 from tests.support.processes import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
-PASSWORD = "correct-horse-battery-staple"  # noqa: S105 - of a Studio that lives as long as the test
+PASSWORD = "correct-horse-battery-staple"
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -14,7 +15,6 @@ from django.utils.timezone import now
 from endpoints import environments, interpreters, lifecycle, requirements, services
 from endpoints.models import Attempt, Deployment, Endpoint, Replica, ReplicaState
 from registry.models import WORKSPACE, ModelVersion
-from registry.query import folder_of
 from studio.accounts.models import User
 from tests.support.rows import make_version
 
@@ -27,7 +27,6 @@ MLMODEL = """
 flavors:
   python_function:
     loader_module: mlflow.sklearn
-    python_version: 3.11.7
   sklearn: {}
 mlflow_version: 3.17.2
 """
@@ -87,11 +86,14 @@ def servable(mlmodel: str = MLMODEL, **files: str) -> ModelVersion:
     """A registered version with the files of a model. Its environment counts as built already."""
     name = f"churn-{next(_numbers)}"
     given = {"MLmodel": mlmodel, "requirements.txt": "mlflow==3.17.2\n"}
-    version = make_version(name, files=given | files)
+    environment_of_servable().mkdir(parents=True, exist_ok=True)
+    return make_version(name, files=given | files)
+
+
+def environment_of_servable() -> Path:
     minor, _ = interpreters.own()
-    key = requirements.read(folder_of(version), "3.17.2", minor).key(minor)
-    environments.folder(key).mkdir(parents=True, exist_ok=True)
-    return version
+    key = requirements.Requirements(("mlflow==3.17.2",), "3.11").key(minor)
+    return environments.folder(key)
 
 
 def settle(deployment: Deployment) -> Deployment:

@@ -10,11 +10,11 @@ from django.db import connection
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from search_cases import FILTERS, ORDERS, REFUSED, REFUSED_ORDERS, RUNS, UNREADABLE
 
 from studio.lib.database import sqlalchemy_url
 from studio.lib.errors import Invalid
 from tests.support import rows
+from tests.tracking.search_cases import FILTERS, ORDERS, REFUSED, REFUSED_ORDERS, RUNS, UNREADABLE
 from tracking.models import Dataset, Experiment, Input, InputTag, Run, Tag
 from tracking.search import matching, ordered
 

@@ -1,0 +1,306 @@
+"""Environments are built by the real uv: from a package index of our own, and once from PyPI."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import psutil
+import pytest
+from django.conf import settings
+
+from endpoints import environments, interpreters
+from endpoints.environments import BuildFailed, Cancelled
+from endpoints.requirements import Requirements
+from tests.support.index import Index, index, wheel
+from tests.support.processes import until
+
+_, PYTHON = interpreters.own()
+_numbers = itertools.count(1)
+
+
+class Builder:
+    """A deployment that needs an environment: its key, its model's folder, and the log it reads."""
+
+    def __init__(self, model: Path, *lines: str, constraints: tuple[str, ...] = ()) -> None:
+        self.wanted = Requirements(lines, "", constraints)
+        self.key = f"test{next(_numbers)}"
+        self.model = model
+        self.log: list[str] = []
+        self.lost = Event()
+
+    def build(self) -> Path:
+        say = self.log.append
+        return environments.build(self.wanted, PYTHON, self.key, self.model, say, self.lost)
+
+    def told(self) -> str:
+        return "\n".join(self.log)
+
+    def left(self) -> set[str]:
+        """What there is of it among the environments, the lock aside."""
+        found = settings.HOME.environments.glob(f"{self.key}*")
+        return {path.name for path in found} - {f"{self.key}.lock"}
+
+
+def run(environment: Path, code: str) -> str:
+    command = [environment / "bin" / "python", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def installed(environment: Path) -> dict[str, str]:
+    code = "import json; from importlib.metadata import distributions as all_; "
+    code += "print(json.dumps({d.name: d.version for d in all_()}))"
+    return dict(json.loads(run(environment, code)))
+
+
+def uvs() -> list[psutil.Process]:
+    """What this process has started and is still there."""
+    return psutil.Process(os.getpid()).children(recursive=True)
+
+
+@pytest.fixture
+def pypi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Index]:
+    """An index of our own in the place of PyPI, and a cache of uv's that knows nothing."""
+    with index("tiny-1.0", "tiny-2.0") as served:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", served.url())
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+        monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+        yield served
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def test_a_package_of_pypi_is_installed_beside_the_server(model: Path) -> None:
+    builder = Builder(model, "iniconfig==2.0.0")
+    place = builder.build()
+    assert run(place, "import iniconfig, uvicorn; print(iniconfig.__name__)") == "iniconfig"
+    assert installed(place)["iniconfig"] == "2.0.0"
+    assert "+ iniconfig==2.0.0" in builder.told()
+
+
+class TestBuild:
+    def test_what_is_asked_for_is_there_and_its_programs_run(
+        self, pypi: Index, model: Path
+    ) -> None:
+        place = Builder(model, "tiny==1.0").build()
+        assert installed(place) == {
+            "tiny": "1.0",
+            "uvicorn": "1.0",
+            "httptools": "1.0",
+            "uvloop": "1.0",
+            "orjson": "1.0",
+        }
+        script = subprocess.run(
+            [place / "bin" / "tiny"], capture_output=True, text=True, check=True
+        )
+        assert script.stdout == "1.0\n"
+
+    def test_the_second_time_it_is_found(self, pypi: Index, model: Path) -> None:
+        builder = Builder(model, "tiny")
+        place = builder.build()
+        asked, builder.log = len(pypi.asked), []
+        assert builder.build() == place
+        assert builder.log == [f"environment {builder.key} is in the cache"]
+        assert len(pypi.asked) == asked
+
+    def test_constraints_bind(self, pypi: Index, model: Path) -> None:
+        place = Builder(model, "tiny", constraints=("tiny<2",)).build()
+        assert installed(place)["tiny"] == "1.0"
+
+    def test_a_wheel_among_the_models_files_is_installed(self, pypi: Index, model: Path) -> None:
+        name, content = wheel("own-3.0")
+        (model / "wheels").mkdir()
+        (model / "wheels" / name).write_bytes(content)
+        assert installed(Builder(model, f"wheels/{name}").build())["own"] == "3.0"
+
+    def test_without_what_makes_it_faster_it_still_serves(self, pypi: Index, model: Path) -> None:
+        del pypi.files["uvloop-1.0-py3-none-any.whl"]
+        builder = Builder(model, "tiny")
+        assert set(installed(builder.build())) == {"tiny", "uvicorn"}
+        assert "trying again without httptools, uvloop, orjson" in builder.log
+
+    def test_two_that_need_the_same_build_it_once(
+        self, pypi: Index, model: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environments, "_TICK", 0.1)
+        pypi.delay = 0.3
+        one, two = Builder(model, "tiny"), Builder(model, "tiny")
+        two.key = one.key
+        places = [
+            future.result(30) for future in [threads.submit(each.build) for each in (one, two)]
+        ]
+        assert places[0] == places[1]
+        told = one.log + two.log
+        assert sum("is not in the cache, building it" in line for line in told) == 1
+        assert sum("is in the cache" in line for line in told) == 1
+        assert any("another deployment is building the same" in line for line in told)
+        assert one.left() == {one.key}
+
+    def test_what_a_killed_worker_left_is_swept(self, pypi: Index, model: Path) -> None:
+        builder = Builder(model, "tiny")
+        left = environments.folder(f"{builder.key}.0badcafe.new")
+        (left / "bin").mkdir(parents=True)
+        builder.build()
+        assert builder.left() == {builder.key}
+
+
+class TestFailure:
+    def test_a_requirement_that_does_not_exist_is_named(self, pypi: Index, model: Path) -> None:
+        builder = Builder(model, "tiny", "no-such-thing==1.0")
+        with pytest.raises(BuildFailed) as failed:
+            builder.build()
+        assert failed.value.message.startswith("The model's requirements could not be installed. ")
+        assert "no-such-thing" in failed.value.message
+        assert "\n" not in failed.value.message
+        assert "no-such-thing" in failed.value.detail
+        assert builder.left() == set()
+
+    def test_requirements_that_contradict_each_other_are_named(
+        self, pypi: Index, model: Path
+    ) -> None:
+        builder = Builder(model, "tiny==1.0", "tiny==2.0")
+        with pytest.raises(BuildFailed, match=r"tiny==1\.0.*tiny==2\.0|tiny==2\.0.*tiny==1\.0"):
+            builder.build()
+
+    def test_a_line_that_is_no_requirement_is_named(self, pypi: Index, model: Path) -> None:
+        with pytest.raises(BuildFailed, match="not_a_requirement"):
+            Builder(model, "=== not_a_requirement").build()
+
+    def test_an_index_that_is_away_is_told(
+        self, pypi: Index, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:1/simple")
+        with pytest.raises(BuildFailed, match="127.0.0.1:1"):
+            Builder(model, "tiny").build()
+
+    def test_after_a_failure_it_can_be_built(self, pypi: Index, model: Path) -> None:
+        builder = Builder(model, "late==1.0")
+        with pytest.raises(BuildFailed):
+            builder.build()
+        name, content = wheel("late-1.0")
+        pypi.files[name] = content
+        assert installed(builder.build())["late"] == "1.0"
+
+
+class TestWaiting:
+    def test_whoever_watches_sees_something_new_every_two_seconds(
+        self, pypi: Index, model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert environments._TICK <= 2.0
+        monkeypatch.setattr(environments, "_TICK", 0.2)
+        pypi.delay = 1.0
+        builder = Builder(model, "tiny")
+        times: list[float] = []
+
+        def say(line: str) -> None:
+            times.append(time.monotonic())
+            builder.log.append(line)
+
+        environments.build(builder.wanted, PYTHON, builder.key, model, say, Event())
+        assert sum(line.startswith("still at it, ") for line in builder.log) >= 3
+        assert max(after - before for before, after in itertools.pairwise(times)) < 0.9
+
+    def test_what_is_no_longer_wanted_stops_and_leaves_nothing(
+        self, pypi: Index, model: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environments, "_TICK", 0.1)
+        pypi.delay = 60
+        builder = Builder(model, "tiny")
+        future = threads.submit(builder.build)
+        until(lambda: pypi.asked, "uv asks the index")
+        assert uvs()
+        builder.lost.set()
+        with pytest.raises(Cancelled):
+            future.result(5)
+        until(lambda: not uvs(), "uv has ended", 5)
+        assert builder.left() == set()
+
+    def test_a_packages_own_build_ends_with_it(
+        self, pypi: Index, model: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environments, "_TICK", 0.1)
+        slow = model / "slow"
+        slow.mkdir()
+        (slow / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        )
+        (slow / "backend.py").write_text(
+            "import os, pathlib, time\n"
+            f"pathlib.Path({str(model / 'pid')!r}).write_text(str(os.getpid()))\n"
+            "time.sleep(60)\n"
+        )
+        builder = Builder(model, "./slow")
+        future: Future[Path] = threads.submit(builder.build)
+        until(lambda: (model / "pid").exists() and (model / "pid").read_text(), "it is being built")
+        builder.lost.set()
+        with pytest.raises(Cancelled):
+            future.result(5)
+        pid = int((model / "pid").read_text())
+        until(lambda: not psutil.pid_exists(pid), "its build has ended", 5)
+        assert builder.left() == set()
+
+    def test_who_waits_for_another_stops_waiting_too(
+        self, pypi: Index, model: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environments, "_TICK", 0.1)
+        pypi.delay = 60
+        first, second = Builder(model, "tiny"), Builder(model, "tiny")
+        second.key = first.key
+        futures = [threads.submit(first.build)]
+        until(lambda: pypi.asked, "the first builds")
+        futures.append(threads.submit(second.build))
+        until(lambda: second.log, "the second waits")
+        second.lost.set()
+        with pytest.raises(Cancelled):
+            futures[1].result(5)
+        assert not futures[0].done()
+        first.lost.set()
+        with pytest.raises(Cancelled):
+            futures[0].result(5)
+
+
+class TestSecrets:
+    @pytest.mark.parametrize("login", ["ana:s3cret", "ana:s3cret@with:signs", "s3cret-token"])
+    def test_the_login_of_an_index_is_used_and_never_told(
+        self, pypi: Index, model: Path, monkeypatch: pytest.MonkeyPatch, login: str
+    ) -> None:
+        if login.startswith("ana:s3cret") and "@" not in login:
+            pypi.password = "s3cret"  # noqa: S105 - of an index that lives as long as the test
+        monkeypatch.setenv("UV_DEFAULT_INDEX", pypi.url(f"{login}@"))
+        builder = Builder(model, "tiny")
+        builder.build()
+        assert installed(environments.folder(builder.key))["tiny"] == "2.0"
+        wrong = Builder(model, "no-such-thing", "--extra-index-url " + pypi.url(f"{login}@"))
+        with pytest.raises(BuildFailed) as failed:
+            wrong.build()
+        for told in (builder.told(), wrong.told(), failed.value.message, failed.value.detail):
+            assert "s3cret" not in told
+
+    def test_uv_gets_the_operators_index_and_nothing_of_studios(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("UV_INDEX_TEAM_PASSWORD", "SSL_CERT_FILE", "https_proxy", "DATABASE_URL"):
+            monkeypatch.setenv(name, "set")
+        monkeypatch.setenv("STUDIO_SECRET_KEY", "set")
+        monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "set")
+        passed = environments._environment()
+        assert {"UV_INDEX_TEAM_PASSWORD", "SSL_CERT_FILE", "https_proxy"} <= set(passed)
+        assert not [name for name in passed if name.startswith(("STUDIO_", "MLFLOW_", "DATABASE"))]

@@ -1,0 +1,198 @@
+"""What a model's files ask of its environment, and the interpreters that there are for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from endpoints import interpreters, requirements
+from endpoints.requirements import Requirements
+from studio.lib.errors import Unservable
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def read(folder: Path, python: str = "3.11.7", **files: str) -> Requirements:
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return requirements.read(folder, "3.17.2", python)
+
+
+class TestLines:
+    def test_a_requirements_file_is_taken_line_by_line(self, folder: Path) -> None:
+        found = read(
+            folder, requirements__txt="mlflow==2.9\nscikit-learn==1.4 ; python_version > '3'\n"
+        )
+        assert found.lines == ("mlflow==2.9", "scikit-learn==1.4 ; python_version > '3'")
+
+    def test_comments_and_empty_lines_ask_for_nothing(self, folder: Path) -> None:
+        found = read(
+            folder, requirements__txt="# made by hand\n\n  mlflow  \n   # more\n\t\nnumpy\n"
+        )
+        assert found.lines == ("mlflow", "numpy")
+
+    @pytest.mark.parametrize(
+        "line", ["mlflow", "mlflow==2.0.1", "mlflow-skinny>=3", "MLflow[extras]<4"]
+    )
+    def test_an_mlflow_that_is_asked_for_is_kept_alone(self, folder: Path, line: str) -> None:
+        assert read(folder, requirements__txt=f"numpy\n{line}\n").lines == ("numpy", line)
+
+    @pytest.mark.parametrize(
+        "line", ["numpy", "mlflow-export-import==1.0", "mlflowers", "my-mlflow"]
+    )
+    def test_without_one_the_mlflow_that_logged_the_model_is_added(
+        self, folder: Path, line: str
+    ) -> None:
+        assert read(folder, requirements__txt=line).lines == (line, "mlflow==3.17.2")
+
+    def test_a_model_that_does_not_tell_its_mlflow_gets_any(self, folder: Path) -> None:
+        assert requirements.read(folder, "", "").lines == ("mlflow",)
+
+    def test_the_pip_section_of_a_conda_file_is_taken_where_there_is_no_other(
+        self, folder: Path
+    ) -> None:
+        conda = "dependencies:\n- python=3.9.1\n- pip<=23\n- pip:\n  - mlflow<3\n  - xgboost==1.7\n"
+        assert read(folder, conda__yaml=conda).lines == ("mlflow<3", "xgboost==1.7")
+
+    def test_a_requirements_file_goes_before_the_pip_section(self, folder: Path) -> None:
+        conda = "dependencies:\n- pip:\n  - xgboost\n"
+        assert read(folder, conda__yaml=conda, requirements__txt="mlflow\n").lines == ("mlflow",)
+
+    def test_constraints_are_kept_apart(self, folder: Path) -> None:
+        found = read(
+            folder,
+            requirements__txt="mlflow\nscikit-learn\n-c constraints.txt\n",
+            constraints__txt="# of the team\nnumpy<2\n",
+        )
+        assert found.lines == ("mlflow", "scikit-learn")
+        assert found.constraints == ("numpy<2",)
+
+    def test_a_constraints_file_that_nobody_names_is_not_read(self, folder: Path) -> None:
+        found = read(folder, requirements__txt="mlflow\n", constraints__txt="numpy<2\n")
+        assert found.constraints == ()
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "dependency", ["cudatoolkit=11", "conda-forge::openblas", "pythonnet", "r-base >=4"]
+    )
+    def test_what_only_conda_installs_is_named(self, folder: Path, dependency: str) -> None:
+        conda = f"dependencies:\n- python=3.11\n- {dependency}\n- pip:\n  - mlflow\n"
+        with pytest.raises(Unservable) as refused:
+            read(folder, conda__yaml=conda, requirements__txt="mlflow\n")
+        assert dependency in refused.value.message
+        assert "from conda" in refused.value.message
+
+    @pytest.mark.parametrize("own", ["python=3.11", "pip", "conda-forge::python>=3", "pip<=23.1"])
+    def test_pythons_own_are_not_foreign(self, folder: Path, own: str) -> None:
+        assert read(folder, conda__yaml=f"dependencies:\n- {own}\n").lines == ("mlflow==3.17.2",)
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("conda__yaml", "- a list"),
+            ("conda__yaml", "a: [broken"),
+            ("conda__yaml", "!!python/object/apply:os.getcwd []"),
+            ("python_env__yaml", "just text"),
+        ],
+    )
+    def test_files_that_cannot_be_read_are_told(self, folder: Path, name: str, text: str) -> None:
+        with pytest.raises(Unservable, match="environment files cannot be read"):
+            read(folder, **{name: text})
+
+    def test_bytes_that_are_no_text_are_told(self, folder: Path) -> None:
+        (folder / "requirements.txt").write_bytes(b"mlflow\n\xff\xfe\n")
+        with pytest.raises(Unservable, match="environment files cannot be read"):
+            read(folder)
+
+
+class TestPython:
+    @pytest.mark.parametrize(
+        ("given", "minor"), [("3.11.7", "3.11"), ("3.9.18", "3.9"), ("3.12", "3.12"), ("", "")]
+    )
+    def test_only_the_minor_version_counts(self, folder: Path, given: str, minor: str) -> None:
+        assert read(folder, python=given).python == minor
+
+    def test_what_python_env_says_goes_before_the_flavour(self, folder: Path) -> None:
+        assert read(folder, python_env__yaml="python: 3.8.18\n").python == "3.8"
+
+    @pytest.mark.parametrize("given", ["2.7.18", "pypy", "three"])
+    def test_what_is_no_python_3_says_nothing(self, folder: Path, given: str) -> None:
+        assert read(folder, python=given).python == ""
+
+
+class TestKey:
+    def test_the_order_of_lines_does_not_matter(self) -> None:
+        one = Requirements(("mlflow", "numpy", "pandas"), "3.11")
+        assert one.key("3.11") == Requirements(("pandas", "numpy", "mlflow"), "3.11").key("3.11")
+
+    def test_comments_and_spaces_do_not_matter(self, folder: Path) -> None:
+        plain = read(folder, requirements__txt="mlflow\nnumpy\n").key("3.11")
+        assert read(folder, requirements__txt="\n# x\n  numpy\nmlflow   \n").key("3.11") == plain
+
+    @pytest.mark.parametrize(
+        ("other", "python"),
+        [
+            (Requirements(("mlflow", "numpy<2"), ""), "3.11"),
+            (Requirements(("mlflow",), ""), "3.11"),
+            (Requirements(("mlflow", "numpy"), "", ("numpy<2",)), "3.11"),
+            (Requirements(("mlflow", "numpy"), ""), "3.12"),
+        ],
+    )
+    def test_what_makes_another_environment_makes_another_key(
+        self, other: Requirements, python: str
+    ) -> None:
+        assert other.key(python) != Requirements(("mlflow", "numpy"), "").key("3.11")
+
+    def test_a_constraint_is_not_a_requirement(self) -> None:
+        asked = Requirements(("mlflow", "numpy<2"), "")
+        assert asked.key("3.11") != Requirements(("mlflow",), "", ("numpy<2",)).key("3.11")
+
+    def test_it_is_a_name_for_a_folder(self) -> None:
+        key = Requirements(("mlflow",), "").key("3.11")
+        assert len(key) == 24
+        assert key.isalnum()
+
+
+class TestInterpreters:
+    def test_studios_own_is_found_outside_its_virtual_environment(self) -> None:
+        minor, path = interpreters.own()
+        assert minor == f"{sys.version_info.major}.{sys.version_info.minor}"
+        assert path.is_file()
+        assert not path.is_relative_to(sys.prefix)
+        assert interpreters.find(minor) == path
+
+    def test_another_minor_version_of_this_machine_really_runs(self) -> None:
+        installed = {
+            ".".join(path.name.split(".")[:2])
+            for path in Path("~/.pyenv/versions").expanduser().glob("3.*")
+        }
+        others = sorted(installed - {interpreters.own()[0]})
+        if not others:
+            pytest.skip("this machine has one Python only")
+        found = interpreters.find(others[-1])
+        assert found is not None
+        assert "shims" not in found.parts
+        told = subprocess.run(
+            [found, "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        assert told.startswith(f"Python {others[-1]}.")
+
+    def test_one_that_does_not_run_is_not_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """pyenv's shims are on the path, and exit 127 for versions that are not switched on."""
+        shim = tmp_path / "python3.98"
+        shim.write_text("#!/bin/sh\nexit 127\n")
+        shim.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        assert interpreters.find("3.98") is None
+
+    def test_one_that_this_machine_has_not_is_none(self) -> None:
+        assert interpreters.find("3.99") is None

@@ -1,0 +1,113 @@
+"""Who may see experiments and runs: a stranger learns nothing of what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, reverse
+from pytest_django import Settings
+
+from tests.support.pages import page
+from tracking import urls
+from tracking.models import Experiment, Run
+
+NAMES = sorted(
+    pattern.name or "" for pattern in urls.urlpatterns if isinstance(pattern, URLPattern)
+)
+
+
+@pytest.fixture
+def run(
+    make_experiment: Callable[..., Experiment], make_run: Callable[..., Run],
+    settings: Settings, tmp_path: Path,
+) -> Run:  # fmt: skip
+    """A run named `secret-run`, with a metric and a file."""
+    settings.ARTIFACTS = tmp_path / "artifacts"
+    run = make_run(make_experiment("secret-experiment"), "secret-run", metrics={"loss": 0.5})
+    folder = settings.ARTIFACTS / str(run.experiment_id) / run.pk / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "secret.txt").write_text("secret")
+    return run
+
+
+def address(name: str, run: Run) -> str:
+    arguments = {"experiments": [], "experiment": [run.experiment_id]}.get(name, [run.pk])
+    return reverse(f"tracking:{name}", args=arguments) + "?path=secret.txt&key=loss"
+
+
+@contextmanager
+def missing(run: Run) -> Iterator[None]:
+    """The same addresses while nothing is there."""
+    Run.objects.filter(pk=run.pk).update(experiment=None)
+    run.latest_metrics.all().delete()
+    run.metrics.all().delete()
+    run.tags.all().delete()
+    run.delete()
+    yield
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_administrator_sees_it(as_alice: Client, run: Run, name: str) -> None:
+    path = address(name, run).replace(
+        "?path=secret.txt", "?" if name == "artifacts" else "?path=secret.txt"
+    )
+    response = as_alice.get(path)
+    assert response.status_code == 200
+    response.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stranger_gets_404(as_bob: Client, run: Run, name: str) -> None:
+    response = as_bob.get(address(name, run))
+    assert response.status_code == 404
+    assert "secret-" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("experiments", "experiment")]
+)
+def test_a_stranger_cannot_tell_what_is_there(as_bob: Client, run: Run, name: str) -> None:
+    path, pk = address(name, run), run.pk
+    there = page(as_bob.get(path)).texts("main")
+    with missing(run):
+        run.pk = pk
+        assert page(as_bob.get(path)).texts("main") == there
+
+
+def test_a_stranger_cannot_tell_which_experiments_are_there(as_bob: Client, run: Run) -> None:
+    told = {
+        "".join(page(as_bob.get(f"/experiments/{pk}/")).texts("main")).replace(str(pk), "N")
+        for pk in (run.experiment_id, 987654)
+    }
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_gets_the_sign_in_page(client: Client, run: Run, name: str) -> None:
+    path = address(name, run)
+    response = client.get(path)
+    assert response.status_code == 302
+    assert response["Location"].startswith("/login/?next=/")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
+def test_pages_are_only_read(as_alice: Client, run: Run, name: str, method: str) -> None:
+    assert getattr(as_alice, method)(address(name, run)).status_code == 405
+
+
+def test_a_stranger_finds_nothing_by_name(as_bob: Client, as_alice: Client, run: Run) -> None:
+    assert "secret-run" in as_alice.get("/find/?text=secret").content.decode()
+    assert "secret-run" not in as_bob.get("/find/?text=secret").content.decode()
+    assert as_bob.get("/")["Location"] == "/settings/tokens/"
+
+
+def test_an_administrator_who_was_deactivated_is_signed_out(as_alice: Client, run: Run) -> None:
+    user = as_alice.get(address("run", run)).wsgi_request.user
+    user.is_active = False
+    user.save()
+    assert as_alice.get(address("run", run))["Location"].startswith("/login/")
