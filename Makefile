@@ -9,6 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Studio compiles MLflow's bytecode once and keeps it: without it each start takes twice as long.
 export PYTHONDONTWRITEBYTECODE :=
+# A company's own certificates count, where the system has been told of them.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export UV_SYSTEM_CERTS ?= true
+endif
 
 help:
 	@sed -n 's/^# make/make/p' Makefile | tr '.' '\n' | sed '/^ *$$/d; s/^ *//'

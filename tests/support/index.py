@@ -74,9 +74,12 @@ def index(*releases: str) -> Iterator[Index]:
                 self.send_header("Content-Type", "text/html")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command == "GET":
+                    self.wfile.write(body)
             except OSError:
                 self.close_connection = True  # whoever asked is gone
+
+        do_HEAD = do_GET
 
         def log_message(self, *_: object) -> None:
             """Quiet."""
