@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from studio.lib.errors import Unservable
+from studio.lib import artifacts
+from studio.lib.errors import NotFound, Unservable
 
 _LARGEST = 4 * 1024 * 1024  # bytes of an MLmodel or an example that is read
 _ZEROS = {
@@ -56,15 +57,15 @@ class MlModel:
 def read(folder: Path) -> MlModel:
     """Read the MLmodel file of a model's folder. Raises Unservable when it is not one."""
     try:
-        given = yaml.safe_load(_text(folder / "MLmodel"))
+        given = yaml.safe_load(_text(folder, "MLmodel"))
         flavors = given["flavors"]
         pyfunc = flavors.get("python_function", {})
         signature = given.get("signature") or {}
         inputs = _columns(signature.get("inputs"))
         return MlModel(
             flavors=sorted(map(str, flavors)),
-            mlflow_version=str(given.get("mlflow_version", "")),
-            python_version=str(pyfunc.get("python_version", "")),
+            mlflow_version=_word(given.get("mlflow_version")),
+            python_version=_word(pyfunc.get("python_version")),
             inputs=inputs,
             outputs=_columns(signature.get("outputs")),
             example=_example(folder, given.get("saved_input_example_info")),
@@ -72,13 +73,23 @@ def read(folder: Path) -> MlModel:
         )
     except (
         OSError,
+        NotFound,
         ValueError,
         TypeError,
         KeyError,
         AttributeError,
+        RecursionError,
         yaml.YAMLError,
     ) as failure:
         raise Unservable(f"The MLmodel file cannot be read: {failure}") from failure
+
+
+def requirements(folder: Path) -> list[str]:
+    """The lines of a model's requirements.txt. Empty: there is none that can be read."""
+    try:
+        return _text(folder, "requirements.txt").splitlines()
+    except (OSError, NotFound, ValueError):
+        return []
 
 
 def _columns(signature: str | None) -> list[Column]:
@@ -98,14 +109,13 @@ def _example(folder: Path, info: dict[str, Any] | None) -> dict[str, Any] | None
     """The saved input example as a scoring body. MLflow from 2.17 saves it as one; before, only the data."""
     if not info:
         return None
-    serving = folder / str(info.get("serving_input_path", "serving_input_example.json"))
-    if serving.parent == folder and serving.is_file():
-        body = json.loads(_text(serving))
-        return body if isinstance(body, dict) else None
-    path = folder / str(info.get("artifact_path", ""))
-    if path.parent != folder or not path.is_file() or path.suffix != ".json":
+    serving = _word(info.get("serving_input_path")) or "serving_input_example.json"
+    body = _json(folder, serving)
+    if isinstance(body, dict):
+        return body
+    data = _json(folder, _word(info.get("artifact_path")))
+    if data is None:
         return None
-    data = json.loads(_text(path))
     match info.get("type"):
         case "dataframe":
             return (
@@ -118,7 +128,23 @@ def _example(folder: Path, info: dict[str, Any] | None) -> dict[str, Any] | None
     return None
 
 
-def _text(path: Path) -> str:
+def _json(folder: Path, name: str) -> Any:
+    """A JSON file that lies in the folder itself. None: it is not there, or it is no JSON."""
+    if "/" in name or not name.endswith(".json"):
+        return None
+    try:
+        return json.loads(_text(folder, name))
+    except (OSError, NotFound, ValueError, RecursionError):
+        return None
+
+
+def _text(folder: Path, name: str) -> str:
+    path = artifacts.open_path(folder, name)
     if path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path.name} is larger than {_LARGEST} bytes")
+        raise ValueError(f"{name} is larger than {_LARGEST} bytes")
     return path.read_text()
+
+
+def _word(value: Any) -> str:
+    """A plain value as text. What YAML's references have woven together could be endless when written out."""
+    return str(value) if isinstance(value, str | int | float) else ""

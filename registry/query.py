@@ -24,8 +24,8 @@ from tracking.models import LoggedModel, Run
 
 _MODEL_ID = re.compile(r"models:/(m-[0-9a-f]+)/?")
 _RUN_PATH = re.compile(r"runs:/([0-9a-f]{32})/(.+)")
-_VERSION = re.compile(r"models:/([^/@]+)/(\d{1,9}|latest)")
-_ALIAS = re.compile(r"models:/([^/@]+)@(.+)")
+_VERSION = re.compile(r"models:/([^/]+)/(\d{1,9}|(?i:latest))")
+_ALIAS = re.compile(r"models:/([^/]+)@([^/@]+)")  # a name may hold an @ too: the last one counts
 # MLflow keeps prompts in the same tables: they are no models.
 _PROMPT_TAG = "mlflow.prompt.is_prompt"
 
@@ -84,7 +84,7 @@ def parse_uri(versions: QuerySet[ModelVersion], uri: str) -> ModelVersion:
         name, number = match.groups()
         of_name = versions.filter(name=name)
         found = (
-            (of_name if number == "latest" else of_name.filter(version=number))
+            (of_name if number.lower() == "latest" else of_name.filter(version=number))
             .order_by("-version")
             .first()
         )

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from registry import access, query, services
-from registry.mlmodel import read
+from registry.mlmodel import read, requirements
 from registry.models import ModelVersion
 from studio.accounts.access import admit
 from studio.lib.errors import NotFound, Unservable
@@ -29,7 +29,8 @@ def models(request: HttpRequest) -> HttpResponse:
         request.GET.get("page")
     )
     aliases = query.aliases_of(row.name for row in page)
-    rows = [(row, aliases[row.name]) for row in page]
+    # Plain dictionaries: of a defaultdict, a template's `.items` would be the value of that key.
+    rows = [(row, dict(aliases[row.name])) for row in page]
     return render(request, "registry/models.html", {"page": page, "rows": rows, "search": text})
 
 
@@ -56,11 +57,7 @@ def _contents(version: ModelVersion) -> dict[str, Any]:
     """What the version's files say, or why they cannot be read."""
     try:
         folder = query.folder_of(version)
-        requirements = folder / "requirements.txt"
-        return {
-            "mlmodel": read(folder),
-            "requirements": requirements.read_text().splitlines() if requirements.is_file() else [],
-        }
+        return {"mlmodel": read(folder), "requirements": requirements(folder)}
     except (NotFound, Unservable) as told:
         return {"told": told.message}
 

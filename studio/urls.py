@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from studio import find, health, home
 
 urlpatterns = [
+    path("favicon.ico", login_not_required(RedirectView.as_view(url="/static/icon.svg"))),
     path("livez", health.livez),
     path("healthz", health.healthz),
     path("", home.home, name="home"),

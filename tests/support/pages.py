@@ -36,8 +36,9 @@ class Page(HTMLParser):
             self._open.append(element)
 
     def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop().tag != tag:
-            pass
+        if tag in [element.tag for element in self._open]:
+            while self._open.pop().tag != tag:
+                pass
 
     def handle_data(self, data: str) -> None:
         for element in self._open:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_kit import (
+
+from studio.lib.home import Home
+from tests.endpoints.gateway.kit import (
     Database,
     EndpointRow,
     Gateway,
@@ -16,9 +18,7 @@ from gateway_kit import (
     eventually,
     make_tables,
 )
-from gateway_servers import Behaviour, MakeServer, ModelServer, echo
-
-from studio.lib.home import Home
+from tests.endpoints.gateway.servers import Behaviour, MakeServer, ModelServer, echo
 
 
 @pytest.fixture(scope="session")

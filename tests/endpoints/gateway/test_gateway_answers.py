@@ -8,7 +8,8 @@ from time import monotonic
 
 import httpx
 import pytest
-from gateway_kit import (
+
+from tests.endpoints.gateway.kit import (
     Gateway,
     MakeEndpoint,
     MakeGateway,
@@ -16,7 +17,7 @@ from gateway_kit import (
     raw_request,
     settled,
 )
-from gateway_servers import Exchange, MakeServer, never
+from tests.endpoints.gateway.servers import Exchange, MakeServer, never
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MIB = 1024 * 1024

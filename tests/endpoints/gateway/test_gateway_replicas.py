@@ -7,7 +7,8 @@ import json
 from time import monotonic
 
 import pytest
-from gateway_kit import (
+
+from tests.endpoints.gateway.kit import (
     EndpointRow,
     Gateway,
     MakeEndpoint,
@@ -16,7 +17,7 @@ from gateway_kit import (
     raw_request,
     request_head,
 )
-from gateway_servers import Exchange, MakeServer, echo, never
+from tests.endpoints.gateway.servers import Exchange, MakeServer, echo, never
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 MIB = 1024 * 1024

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from gateway_kit import (
+
+from tests.endpoints.gateway.kit import (
     EndpointRow,
     Gateway,
     MakeEndpoint,
@@ -15,7 +16,7 @@ from gateway_kit import (
     eventually,
     raw_request,
 )
-from gateway_servers import Exchange, MakeServer, never
+from tests.endpoints.gateway.servers import Exchange, MakeServer, never
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway_kit import eventually
+from tests.endpoints.gateway.kit import eventually
 
 
 @dataclass
