@@ -72,7 +72,8 @@ def step_rows(attempt: Attempt, deployment: Deployment) -> list[StepRow]:
 
 def current_log(attempt: Attempt, after: dict[str, int]) -> dict[str, logs.Page]:
     """What is new in the attempt's logs: its build's, then each replica's, by the name that `after` counts for."""
-    pages = {"build": logs.read(logs.of_attempt(attempt), after.get("build", 0))}
+    build = f"build-{attempt.number}"  # who has read an earlier attempt's starts at the beginning
+    pages = {build: logs.read(logs.of_attempt(attempt), after.get(build, 0))}
     for replica in Replica.objects.filter(attempt=attempt).select_related("attempt__deployment"):
         name = f"replica-{replica.pk}"
         pages[name] = logs.read(logs.of_replica(replica), after.get(name, 0))

@@ -101,6 +101,7 @@ class Agent:
                 self._start(replica)
         for pk in self.children.keys() - rows.keys():  # its row was deleted by hand
             self.children[pk].signal(signal.SIGKILL)
+            self.children[pk].exit_code()
             self._forget(pk)
         for pk in self.resume_at.keys() - rows.keys():
             del self.resume_at[pk]

@@ -41,6 +41,7 @@ SELECT json_build_object(
             )
         )), '[]')
         FROM endpoints_endpoint endpoint
+        WHERE endpoint.wanted <> 'gone'
     )
 )::text
 """

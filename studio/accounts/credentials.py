@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 
 from django.conf import settings
@@ -44,7 +43,7 @@ def _user_from_basic(given: str) -> User | None:
         username, separator, password = (
             base64.b64decode(given, validate=True).decode().partition(":")
         )
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no UTF-8, or not even ASCII
         return None
     if not separator or "\0" in username + password:
         return None

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from studio.accounts.credentials import user_from_header
-from studio.lib.http import PROGRAM_PATHS, mlflow_error, program_error, same_origin
+from studio.lib.http import PROGRAM_PATHS, program_error, same_origin
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -51,14 +51,14 @@ class SignInRequired(LoginRequiredMiddleware):
         refused = super().process_view(request, view_func, view_args, view_kwargs)
         if refused is not None:
             return refused
+        # REST framework declares its views open and asks by itself: here they are closed like all others.
+        if not request.user.is_authenticated and hasattr(view_func, "cls"):
+            return self.handle_no_permission(request, view_func)
         # MLflow's routes carry no CSRF token: a browser's session may write only from our own pages.
         forgeable = request.by_session and request.method not in _SAFE  # type: ignore[attr-defined]
         if forgeable and request.path.startswith(PROGRAM_PATHS) and not same_origin(request):
-            return mlflow_error(
-                "PERMISSION_DENIED",
-                "This request did not come from Studio's own pages.",
-                403,
-            )
+            told = "This request did not come from Studio's own pages."
+            return program_error(request.path, "PERMISSION_DENIED", told, 403)
         return None
 
     def handle_no_permission(  # type: ignore[override]  # a program gets an answer, not a redirect

@@ -7,13 +7,25 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils.timezone import now
 
 from studio.lib.secrets import digest
 
 # What MLflow stores where Studio keeps the password: no hash of anything (see MlflowUser).
 UNUSABLE_HASH = "!"
+
+
+# MLflow keeps these tables for a way back: it reads them no more, but they still refer to its users.
+LEGACY_GRANTS = (
+    "experiment_permissions",
+    "registered_model_permissions",
+    "scorer_permissions",
+    "gateway_secret_permissions",
+    "gateway_endpoint_permissions",
+    "gateway_model_definition_permissions",
+    "workspace_permissions",
+)
 
 
 class MlflowUser(models.Model):
@@ -27,6 +39,20 @@ class MlflowUser(models.Model):
     class Meta:
         managed = False
         db_table = "users"
+
+    def delete_with_grants(self) -> None:
+        """Delete the row and, as MLflow does, first what refers to it: its schema has no cascades."""
+        own_role = "SELECT id FROM roles WHERE name = %(role)s"
+        statements = [
+            f"DELETE FROM role_permissions WHERE role_id IN ({own_role})",  # noqa: S608 - constant
+            f"DELETE FROM user_role_assignments WHERE user_id = %(user)s OR role_id IN ({own_role})",  # noqa: S608
+            "DELETE FROM roles WHERE name = %(role)s",
+            *(f"DELETE FROM {table} WHERE user_id = %(user)s" for table in LEGACY_GRANTS),  # noqa: S608
+        ]
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, {"user": self.pk, "role": f"__user_{self.pk}__"})
+        self.delete()
 
 
 class User(AbstractUser):
@@ -46,7 +72,8 @@ class User(AbstractUser):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
-            MlflowUser.objects.filter(username=self.username).delete()
+            for row in MlflowUser.objects.filter(username=self.username):
+                row.delete_with_grants()
             return super().delete(*args, **kwargs)
 
     @property

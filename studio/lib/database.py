@@ -21,7 +21,9 @@ _DJANGO_NAMES = {
 
 
 def embedded_url(socket_folder: Path, user: str, password: str, name: str) -> str:
-    return f"postgresql://{user}:{quote(password, safe='')}@/{name}?{urlencode({'host': str(socket_folder)})}"
+    return (
+        f"postgresql://{user}:{quote(password, safe='')}@/{name}?host={quote(str(socket_folder))}"
+    )
 
 
 def django_database(url: str) -> dict[str, Any]:

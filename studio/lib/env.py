@@ -41,11 +41,20 @@ def env_choice(name: str, choices: tuple[str, ...]) -> str:
 def env_url(name: str, default: str, schemes: tuple[str, ...]) -> str:
     """An address without a trailing slash."""
     raw = os.environ.get(name, "") or default
-    parts = urlsplit(raw)
-    if raw and (parts.scheme not in schemes or not (parts.netloc or parts.path or parts.query)):
+    if raw and not _is_address(raw, schemes):
         told = " or ".join(f"{scheme}://" for scheme in schemes)
         raise ImproperlyConfigured(f"{name} is not an address that begins with {told}")
     return raw.rstrip("/")
+
+
+def _is_address(raw: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(raw)
+        if parts.scheme in ("http", "https") and not (parts.hostname and parts.port != 0):
+            return False
+    except ValueError:  # a bracket left open, or a port that is no number
+        return False
+    return parts.scheme in schemes and bool(parts.netloc or parts.path or parts.query)
 
 
 def env_folder(name: str, default: Path) -> Path:
@@ -53,7 +62,10 @@ def env_folder(name: str, default: Path) -> Path:
     raw = os.environ.get(name, "")
     if "://" in raw:
         raise ImproperlyConfigured(f"{name}={raw!r}: only a local folder is supported so far")
-    path = Path(raw).expanduser() if raw else default
+    try:
+        path = Path(raw).expanduser() if raw else default
+    except RuntimeError:
+        raise ImproperlyConfigured(f"{name}={raw!r}: there is no such user's home") from None
     if not path.is_absolute():
         raise ImproperlyConfigured(f"{name}={raw!r}: write an absolute path")
     return Path(os.path.normpath(path))

@@ -30,7 +30,10 @@ def same_origin(request: HttpRequest) -> bool:
         return site == "same-origin"
     origin = request.headers.get("Origin", "")
     own = {urlsplit(settings.PUBLIC_URL).netloc, request.get_host()}
-    return bool(origin) and urlsplit(origin).netloc in own
+    try:
+        return bool(origin) and urlsplit(origin).netloc in own
+    except ValueError:  # no address at all
+        return False
 
 
 def mlflow_error(error_code: str, message: str, status: int) -> JsonResponse:

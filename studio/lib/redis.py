@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 
 def embedded_url(socket: Path, password: str) -> str:
-    return f"unix://:{quote(password, safe='')}@{socket}?db=0"
+    return f"unix://:{quote(password, safe='')}@{quote(str(socket))}?db=0"
 
 
 def celery_url(url: str) -> str:
@@ -15,4 +15,6 @@ def celery_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
-    return f"redis+socket://:{quote(unquote(parts.password or ''), safe='')}@{parts.path}?virtual_host=0"
+    login = f"{parts.username or ''}:{parts.password or ''}"
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{login}@{parts.path}?virtual_host={database}"

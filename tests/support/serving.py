@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from studio.accounts.models import User
 from tests.support.rows import make_version
 
 _numbers = itertools.count(1)
+STANDIN = Path(__file__).parent / "standin"
 SIGNATURE = """
 signature:
   inputs: '[{"name": "x", "type": "double", "required": true}]'
@@ -126,3 +128,19 @@ def enqueued() -> list[int]:
         broker.delete("celery")
     bodies = [json.loads(base64.b64decode(json.loads(message)["body"])) for message in messages]
     return [arguments[0] for arguments, *_ in reversed(bodies)]
+
+
+def make_runnable(deployment: Deployment, behaviour: str) -> Replica:
+    """A replica that an agent can start: an environment made by hand, and a stand-in that behaves as told."""
+    place = environments.folder("standin") / "bin"
+    place.mkdir(parents=True, exist_ok=True)
+    python = place / "python"
+    if not python.exists():
+        python.write_text(f'#!/bin/sh\nPYTHONPATH={STANDIN} exec {sys.executable} -S "$@"\n')
+        python.chmod(0o755)
+    model = Path(settings.HOME.models) / str(deployment.pk)
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "behaviour").write_text(behaviour)
+    settings.HOME.make()
+    Deployment.objects.filter(pk=deployment.pk).update(environment="standin")
+    return Replica.objects.create(deployment=deployment, attempt=last_attempt(deployment))

@@ -79,12 +79,15 @@ def test_the_overview_tells_what_was_logged(as_alice: Client, run: Run) -> None:
     assert told["Artifacts"] == run.artifact_uri
 
 
-def test_each_metric_has_a_chart_that_loads_its_series(as_alice: Client, run: Run) -> None:
-    log_metric(run, "acc/val set", [0.5])
-    charts = [div for div in open_run(as_alice, run).all("div") if "data-src" in div.attributes]
-    assert [chart["data-name"] for chart in charts] == ["acc/val set", "loss"]
-    for chart in charts:
-        assert as_alice.get(chart["data-src"]).json()["key"] == chart["data-name"]
+def test_a_metric_with_a_course_has_a_chart_that_loads_it(as_alice: Client, run: Run) -> None:
+    log_metric(run, "acc/val set", [0.5, 0.75])
+    read = open_run(as_alice, run)
+    (chart,) = [div for div in read.all("div") if "data-src" in div.attributes]
+    assert chart["data-name"] == "acc/val set"
+    told = as_alice.get(chart["data-src"]).json()
+    assert (told["key"], told["values"]) == ("acc/val set", [0.5, 0.75])
+    figures = [div.text for div in read.all("div") if div.attributes.get("class") == "card figure"]
+    assert figures == ["loss0.25"]
 
 
 def test_a_run_that_has_logged_nothing_tells_so(

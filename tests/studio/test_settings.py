@@ -1,0 +1,179 @@
+"""A typo in a setting stops the start with one line that names it."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from studio.lib.env import env_bool, env_choice, env_folder, env_list, env_port, env_text, env_url
+
+SETTINGS = Path(__file__).parents[2] / "studio" / "settings.py"
+Load = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """The settings as a process with this environment reads them."""
+    for name in list(os.environ):
+        if name.startswith("STUDIO_") or name in ("DATABASE_URL", "REDIS_URL"):
+            monkeypatch.delenv(name)
+
+    def load(**environment: str) -> dict[str, Any]:
+        given = {"STUDIO_HOME": str(tmp_path / "home")} | environment
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(SETTINGS))
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("STUDIO_PORT", ["0", "65536", "-1", "80a", "8000.0", " ", "1e3"]),
+        ("STUDIO_SCORING_PORT", ["0", "http"]),
+        (
+            "STUDIO_PUBLIC_URL",
+            [
+                "studio.example.com",
+                "ftp://x",
+                "http://",
+                "http:///path",
+                "http://[::1",
+                "https://x:no",
+                "x",
+            ],
+        ),
+        ("STUDIO_SCORING_URL", ["localhost:8001", "http://"]),
+        ("STUDIO_LOG_FORMAT", ["xml", "JSON", "text "]),
+        ("STUDIO_HOME", ["relative", "./home", "s3://bucket/home", "~nobody-of-this-name/home"]),
+        ("STUDIO_ARTIFACTS", ["s3://bucket", "relative/artifacts", "gs://x"]),
+        (
+            "DATABASE_URL",
+            [
+                "mysql://h/d",
+                "sqlite:///d",
+                "postgresql:",
+                "h/d",
+                "postgresql://h",
+                "postgresql://h/d?nope=1",
+            ],
+        ),
+        ("REDIS_URL", ["http://h", "redis", "amqp://h", "redis:"]),
+    ],
+)
+def test_a_value_that_cannot_be_right_stops_the_start(
+    load: Load, name: str, values: list[str]
+) -> None:
+    for value in values:
+        with pytest.raises(ImproperlyConfigured) as refusal:
+            load(**{name: value})
+        (line,) = str(refusal.value).splitlines()
+        assert name in line, value
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_refusal_does_not_tell_the_password(load: Load, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        load(**{name: "mysql://user:geheim@host/name"})
+    assert "geheim" not in str(refusal.value)
+
+
+def test_without_any_setting_studio_is_on_this_machine_alone(load: Load, tmp_path: Path) -> None:
+    found = load()
+    assert (found["BIND"], found["PORT"], found["SCORING_PORT"]) == ("127.0.0.1", 8000, 8001)
+    assert found["PUBLIC_URL"] == "http://127.0.0.1:8000"
+    assert found["SCORING_URL"] == "http://127.0.0.1:8001"
+    assert found["ALLOWED_HOSTS"] == ["127.0.0.1", "[::1]", "localhost"]
+    assert found["ARTIFACTS"] == tmp_path / "home" / "artifacts"
+    assert found["LOG_FORMAT"] == "text"
+    assert (found["ADMIN_USERNAME"], found["ADMIN_PASSWORD"]) == ("admin", "")
+    assert (found["POSTGRES_EMBEDDED"], found["REDIS_EMBEDDED"]) == (True, True)
+    assert found["DATABASES"]["default"]["HOST"] == str(found["HOME"].postgres_socket)
+
+
+def test_no_password_or_key_is_a_default(load: Load, tmp_path: Path) -> None:
+    first = load()
+    second = load(STUDIO_HOME=str(tmp_path / "another"))
+    for name in ("SECRET_KEY", "IDENTITY_KEY", "DATABASE_URL", "REDIS_URL"):
+        assert first[name] != second[name], name
+    assert len(first["SECRET_KEY"]) >= 40
+    assert first["IDENTITY_KEY"] != first["SECRET_KEY"].encode()
+    again = load(STUDIO_HOME=str(tmp_path / "home"))
+    assert again["SECRET_KEY"] == first["SECRET_KEY"]
+
+
+def test_what_is_given_counts(load: Load, tmp_path: Path) -> None:
+    found = load(
+        STUDIO_BIND="0.0.0.0",  # noqa: S104 - what an administrator may write
+        STUDIO_PORT="80",
+        STUDIO_PUBLIC_URL="https://studio.example.com/",
+        STUDIO_ARTIFACTS=str(tmp_path / "other" / ".." / "elsewhere"),
+        STUDIO_SECRET_KEY="given",
+        DATABASE_URL="postgresql://u:p%40ss@db.example.com:5433/studio?sslmode=require",
+        REDIS_URL="redis://cache.example.com:6380/2",
+    )
+    assert found["WEB_ADDRESS"] == "127.0.0.1:80"
+    assert found["PUBLIC_URL"] == "https://studio.example.com"
+    assert "studio.example.com" in found["ALLOWED_HOSTS"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://studio.example.com"]
+    assert found["SESSION_COOKIE_SECURE"] is found["CSRF_COOKIE_SECURE"] is True
+    assert found["ARTIFACTS"] == tmp_path / "elsewhere"
+    assert found["SECRET_KEY"] == "given"
+    assert (found["POSTGRES_EMBEDDED"], found["REDIS_EMBEDDED"]) == (False, False)
+    database = found["DATABASES"]["default"]
+    assert (database["HOST"], database["PORT"], database["PASSWORD"]) == (
+        "db.example.com", "5433", "p@ss"
+    )  # fmt: skip
+    assert database["OPTIONS"]["sslmode"] == "require"
+    assert found["CELERY_BROKER_URL"] == "redis://cache.example.com:6380/2"
+
+
+def test_hosts_that_are_given_are_the_only_ones(load: Load) -> None:
+    assert load(STUDIO_ALLOWED_HOSTS="a.example.com, b.example.com,")["ALLOWED_HOSTS"] == [
+        "a.example.com",
+        "b.example.com",
+    ]
+
+
+def test_cookies_of_two_studios_on_a_machine_have_different_names(load: Load) -> None:
+    first, second = load(STUDIO_PORT="8000"), load(STUDIO_PORT="9000")
+    for name in ("SESSION_COOKIE_NAME", "CSRF_COOKIE_NAME"):
+        assert first[name] != second[name]
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_X", "")
+    assert env_text("STUDIO_X", "default") == "default"
+    assert env_bool("STUDIO_X", default=True) is True
+    assert env_port("STUDIO_X", 5) == 5
+    assert env_choice("STUDIO_X", ("a", "b")) == "a"
+    assert env_url("STUDIO_X", "http://x", ("http",)) == "http://x"
+    assert env_url("STUDIO_X", "", ("http",)) == ""
+    assert env_folder("STUDIO_X", Path("/srv")) == Path("/srv")
+    assert env_list("STUDIO_X") == []
+
+
+@pytest.mark.parametrize("raw", ["True", "1", "yes", "on", "flase", " true"])
+def test_a_yes_or_no_is_written_as_true_or_false(monkeypatch: pytest.MonkeyPatch, raw: str) -> None:
+    monkeypatch.setenv("STUDIO_X", raw)
+    with pytest.raises(ImproperlyConfigured, match="STUDIO_X"):
+        env_bool("STUDIO_X", default=False)
+
+
+@pytest.mark.parametrize(("raw", "meant"), [("true", True), ("false", False)])
+def test_a_yes_or_no_is_read(monkeypatch: pytest.MonkeyPatch, raw: str, meant: bool) -> None:
+    monkeypatch.setenv("STUDIO_X", raw)
+    assert env_bool("STUDIO_X", default=not meant) is meant
+
+
+def test_a_home_of_ones_own_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_X", "~/studio")
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert env_folder("STUDIO_X", Path("/srv")) == Path("/home/ann/studio")
