@@ -9,7 +9,6 @@ import queue
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -132,12 +131,14 @@ def _uv(arguments: list[str], cwd: Path, say: Say, lost: Event) -> None:
 
 def _kill(process: subprocess.Popen[str]) -> None:
     """End uv and what it has started: a package's own build goes on without it, and holds its output open."""
-    process.send_signal(signal.SIGSTOP)  # it starts nothing more while we look
-    started = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    for child in started:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            child.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        uv = psutil.Process(process.pid)
+        uv.suspend()  # it starts nothing more while we look
+        started = uv.children(recursive=True)
+        uv.kill()
+        for child in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:

@@ -16,10 +16,11 @@ _LONGEST_ANSWER = 256 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some lines of a log and where to go on reading: pass `next` as `after`."""
+    """Some lines of a log and where to go on reading: pass `next` as `after`. `more`: there is more at once."""
 
     lines: list[str]
     next: int
+    more: bool = False
 
 
 def of_attempt(attempt: Attempt) -> Path:
@@ -51,7 +52,8 @@ def read(path: Path, after: int = 0) -> Page:
     except FileNotFoundError:
         return Page([], 0)
     whole = found[: found.rfind(b"\n") + 1] or (found if len(found) == _LONGEST_ANSWER else b"")
-    return Page(whole.decode(errors="replace").splitlines(), start + len(whole))
+    lines = whole.decode(errors="replace").splitlines()
+    return Page(lines, start + len(whole), more=start + len(found) < size)
 
 
 def tail(path: Path, lines: int) -> str:

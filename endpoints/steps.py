@@ -6,9 +6,11 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -168,15 +170,7 @@ def try_example(work: Work, address: str) -> Done:
         return Done("no input example", {})
     started = time.monotonic()
     try:
-        with httpx.Client(
-            transport=httpx.HTTPTransport(uds=address), timeout=_TRY_PATIENCE
-        ) as client:
-            # As MLflow wrote it: an example may hold NaN, which MLflow takes and JSON proper does not.
-            answer = client.post(
-                "http://replica/invocations",
-                content=json.dumps(body).encode(),
-                headers={"Content-Type": "application/json"},
-            )
+        answer = _patiently(lambda: _post(address, body), work)
     except httpx.HTTPError as failure:
         raise StepFailed(
             f"The replica did not answer the model's input example: {failure}."
@@ -189,6 +183,37 @@ def try_example(work: Work, address: str) -> Done:
             detail=answer.text[:8000],
         )
     return Done(f"answered in {took}", {})
+
+
+def _post(address: str, body: dict[str, Any]) -> httpx.Response:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=address), timeout=_TRY_PATIENCE) as client:
+        # As MLflow wrote it: an example may hold NaN, which MLflow takes and JSON proper does not.
+        return client.post(
+            "http://replica/invocations",
+            content=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+
+
+def _patiently(ask: Callable[[], httpx.Response], work: Work) -> httpx.Response:
+    """Wait for an answer, saying so meanwhile. Raises what `ask` raises, and Cancelled."""
+    asked: Future[httpx.Response] = Future()
+
+    def run() -> None:
+        try:
+            asked.set_result(ask())
+        except Exception as failure:  # noqa: BLE001 - it is raised where the answer is awaited
+            asked.set_exception(failure)
+
+    Thread(target=run, daemon=True).start()
+    started = time.monotonic()
+    while True:
+        try:
+            return asked.result(_TICK)
+        except TimeoutError:
+            work.say(f"waiting for its answer, {time.monotonic() - started:.0f} s")
+        if work.lost.is_set():
+            raise environments.Cancelled("The deployment is no longer wanted.")
 
 
 def _interpreter(minor: str, say: Callable[[str], None]) -> tuple[str, Path]:

@@ -236,7 +236,7 @@ def _log(deployment: Deployment, after: str) -> dict[str, Any]:
     return {
         "lines": [line for page in pages.values() for line in page.lines],
         "after": ",".join(f"{name}:{page.next}" for name, page in pages.items()),
-        "settled": deployment.is_settled,
+        "settled": deployment.is_settled and not any(page.more for page in pages.values()),
     }
 
 

@@ -62,11 +62,11 @@ def number(value: float | None) -> str:
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
@@ -82,7 +82,7 @@ def ago(moment: datetime | None) -> SafeString | str:
     for name, size in _UNITS:
         count = int(seconds // size)
         if count:
-            plural = "s" if count > 1 and len(name) > 3 else ""
+            plural = "s" if count > 1 and name in ("year", "month", "day") else ""
             told = f"{count} {name}{plural} ago"
             break
     exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"

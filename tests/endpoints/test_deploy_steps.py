@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
@@ -23,6 +25,7 @@ from endpoints.steps import StepFailed, Work
 from registry.models import ModelVersion
 from studio.accounts.models import User
 from studio.lib.errors import NotFound, Unservable
+from tests.support.processes import until
 from tests.support.serving import (
     MLMODEL,
     NO_PYFUNC,
@@ -222,6 +225,7 @@ def replica() -> Iterator[Callable[[int, str], str]]:
             def do_POST(self) -> None:
                 sent = self.rfile.read(int(self.headers["Content-Length"]))
                 received.append((self.path, self.headers["Content-Type"], sent))
+                held.wait(10)
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(body.encode())
@@ -236,7 +240,9 @@ def replica() -> Iterator[Callable[[int, str], str]]:
         return address
 
     received.clear()
+    held.set()
     yield start
+    held.set()
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -244,6 +250,7 @@ def replica() -> Iterator[Callable[[int, str], str]]:
 
 
 received: list[tuple[str, str, bytes]] = []
+held = Event()  # set: the server answers
 EXAMPLE = {"dataframe_split": {"columns": ["x"], "data": [[1.5]]}}
 
 
@@ -302,6 +309,35 @@ class TestTryExample:
     def test_a_replica_that_is_gone_is_told(self, fetched: MakeWork, tmp_path: Path) -> None:
         with pytest.raises(StepFailed, match="did not answer the model's input example"):
             steps.try_example(fetched(with_example()), str(tmp_path / "nobody.sock"))
+        gc.collect()  # here, where it is expected
+
+    def test_a_slow_answer_is_waited_for_with_a_word_every_two_seconds(
+        self,
+        fetched: MakeWork,
+        replica: Callable[[int, str], str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(steps, "_TICK", 0.05)
+        held.clear()
+        work = fetched(with_example())
+        with ThreadPoolExecutor(1) as threads:
+            done = threads.submit(steps.try_example, work, replica(200, "{}"))
+            until(lambda: told(work).count("waiting for its answer") > 2, "it is said")
+            held.set()
+            assert done.result(5).told.startswith("answered in ")
+
+    def test_one_that_is_no_longer_wanted_is_not_waited_for(
+        self,
+        fetched: MakeWork,
+        replica: Callable[[int, str], str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(steps, "_TICK", 0.05)
+        held.clear()
+        work = fetched(with_example())
+        work.lost.set()
+        with pytest.raises(Cancelled):
+            steps.try_example(work, replica(200, "{}"))
 
     def test_a_model_without_an_example_is_taken_at_its_word(
         self, fetched: MakeWork, tmp_path: Path

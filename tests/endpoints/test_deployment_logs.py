@@ -71,6 +71,7 @@ class TestRead:
         found, after, pages = [], 0, 0
         while (page := logs.read(path, after)).lines:
             assert page.next - after <= 256 * 1024
+            assert page.more is (page.next < path.stat().st_size)
             found += page.lines
             after, pages = page.next, pages + 1
         assert found == lines

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { load } from "./load.mjs";
+
+const { next } = await load("palette");
+const { atEnd } = await load("follow-log");
+const { other } = await load("theme");
+const { copy } = await load("copy");
+
+test("the arrows walk through what the palette found, round and round", () => {
+  const items = ["a", "b", "c"];
+  assert.equal(next(items, "a", 1), "b");
+  assert.equal(next(items, "c", 1), "a");
+  assert.equal(next(items, "b", -1), "a");
+  assert.equal(next(items, "a", -1), "c");
+});
+
+test("from the search box the arrows enter at the nearer end", () => {
+  assert.equal(next(["a", "b", "c"], null, 1), "a");
+  assert.equal(next(["a", "b", "c"], null, -1), "c");
+});
+
+test("where nothing was found the arrows lead nowhere", () => {
+  assert.equal(next([], null, 1), null);
+  assert.equal(next(["a"], "a", 1), "a");
+});
+
+test("a reader at the end of a log is kept there", () => {
+  const log = { clientHeight: 300, scrollHeight: 1000 };
+  assert.equal(atEnd({ ...log, scrollTop: 700 }), true);
+  assert.equal(atEnd({ ...log, scrollTop: 661 }), true);
+});
+
+test("a reader who has scrolled up is left alone", () => {
+  const log = { clientHeight: 300, scrollHeight: 1000 };
+  assert.equal(atEnd({ ...log, scrollTop: 660 }), false);
+  assert.equal(atEnd({ ...log, scrollTop: 0 }), false);
+});
+
+test("a log that is shorter than its box is at its end", () => {
+  assert.equal(atEnd({ scrollTop: 0, clientHeight: 300, scrollHeight: 300 }), true);
+});
+
+test("the other theme is the one that is not shown", () => {
+  assert.equal(other("dark"), "light");
+  assert.equal(other("light"), "dark");
+});
+
+test("the text goes to the clipboard as it is", async () => {
+  const written = [];
+  await copy("a\nb", { writeText: async (text) => written.push(text) });
+  assert.deepEqual(written, ["a\nb"]);
+});

@@ -1,0 +1,55 @@
+"""The web process as `up` starts it, on the tests' own database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from django.db import connection
+
+from studio.lib.database import embedded_url
+from tests.support.processes import free_port, until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_database_url() -> str:
+    given = {name: str(value) for name, value in connection.settings_dict.items()}
+    return embedded_url(Path(given["HOST"]), given["USER"], given["PASSWORD"], given["NAME"])
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The address of granian with Studio's WSGI application."""
+    port = free_port()
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
+    environment |= {
+        "STUDIO_HOME": str(home), "STUDIO_PORT": str(port), "DATABASE_URL": test_database_url(),
+        "DJANGO_SETTINGS_MODULE": "studio.settings", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+        "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
+        "studio.wsgi:application",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        until(lambda: _answers(port), "the web process")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
+    except httpx.TransportError:
+        return False
