@@ -35,7 +35,7 @@ up: $(VENV)/server.stamp
 	@exec $(BIN)/python manage.py up
 
 test: $(VENV)/dev.stamp chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # The browser tests drive the system's Chromium. Root may install it; others are told at the test.
 chromium:

@@ -194,7 +194,6 @@ def _ended(work: Work) -> StepFailed:
 
 
 def _fail_slow(work: Work) -> None:
-    engine().stop(work.deployment)
     minutes = LOADING_PATIENCE.seconds // 60
     raise StepFailed(
         f"The model had not loaded after {minutes} minutes. Its log says how far it came."

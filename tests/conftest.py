@@ -19,6 +19,17 @@ from tests.support import rows
 from tests.support.processes import until
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what belongs on one worker of `-n`: what shares the running Studio, else a folder's or a file's tests."""
+    for item in items:
+        group = str(item.path)
+        if "live" in getattr(item, "fixturenames", ()):
+            group = "live"
+        elif item.path.parent.name in ("gateway", "runtime"):  # costly set-ups of their own
+            group = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL, Redis and replicas are here; nothing else is."""

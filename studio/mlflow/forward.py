@@ -42,6 +42,10 @@ class _Readable(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
+# httpx resolves them, and so would lead around the rules for paths, here and in MLflow's own checks.
+_DOTS = re.compile(r"/\.\.?(/|$)")
+
+
 @csrf_exempt  # programs send no CSRF token; SignInRequired refuses forged session requests
 def forward(request: HttpRequest) -> HttpResponseBase:
     """Answer with what MLflow's server answers to the same request from the same user."""
@@ -51,6 +55,9 @@ def forward(request: HttpRequest) -> HttpResponseBase:
             "Users are managed by Studio's administrators, not through MLflow.",
             403,
         )
+    if _DOTS.search(request.path):
+        told = "A path must not have '.' or '..' as a part."
+        return mlflow_error("INVALID_PARAMETER_VALUE", told, 400)
     try:
         answer = upstream.send(_request_for(request))
     except Unavailable as failure:
@@ -62,8 +69,9 @@ def forward(request: HttpRequest) -> HttpResponseBase:
     response = StreamingHttpResponse(
         _pieces(answer), status=answer.status_code, reason=answer.reason_phrase
     )
-    for name, value in answer.headers.multi_items():
-        if name.lower() not in _NOT_RETURNED:
+    del response.headers["Content-Type"]  # Django's: MLflow's own counts, or none
+    for name, value in answer.headers.items():  # one that comes twice is joined to a list
+        if name not in _NOT_RETURNED:
             response.headers[name] = value
     return response
 
@@ -73,26 +81,24 @@ def _request_for(request: HttpRequest) -> httpx.Request:
     environ = request.META
     path = quote(request.path_info, safe="/~!$&'()*+,;=:@")
     query = environ.get("QUERY_STRING", "")
-    headers = [
-        (name, value) for name, value in request.headers.items() if name.lower() not in _NOT_SENT
-    ]
-    headers.append(
-        (
-            identity.HEADER,
-            identity.header_for(request.user.get_username(), settings.IDENTITY_KEY),
-        )
+    headers = {
+        name: value for name, value in request.headers.items() if name.lower() not in _NOT_SENT
+    }
+    headers[identity.HEADER] = identity.header_for(
+        request.user.get_username(), settings.IDENTITY_KEY
     )
-    headers.append(("Host", "mlflow"))
+    headers["Host"] = "mlflow"
     length = environ.get("CONTENT_LENGTH", "")
     body: Iterator[bytes] | None = None
     if length.isdecimal():
-        headers.append(("Content-Length", length))
+        headers["Content-Length"] = length
         body = _sent(environ["wsgi.input"], int(length))
     elif "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
-        headers.append(("Transfer-Encoding", "chunked"))
+        headers["Transfer-Encoding"] = "chunked"
         body = _sent(environ["wsgi.input"], None)
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     url = f"http://mlflow{path}" + (f"?{query}" if query else "")
-    return httpx.Request(request.method or "GET", url, headers=headers, content=body)
+    return httpx.Request(request.method or "GET", url, headers=raw, content=body)
 
 
 def _sent(source: _Readable, length: int | None) -> Iterator[bytes]:
@@ -114,6 +120,6 @@ def _sent(source: _Readable, length: int | None) -> Iterator[bytes]:
 def _pieces(answer: httpx.Response) -> Iterator[bytes]:
     """Yield the answer's bytes as they are on the wire, and let go of the connection however it ends."""
     try:
-        yield from answer.iter_raw(_CHUNK)
+        yield from answer.iter_raw()  # not gathered: an event is passed on when it comes
     finally:
         answer.close()

@@ -30,14 +30,20 @@ def main() -> None:
         _auth_config(settings.HOME.root, database),
     )
     identity.accept(settings.IDENTITY_KEY)
-    config = uvicorn.Config(
+    config = _server()
+    config.load()  # before listening: until then a caller is told at once that nobody answers
+    uvicorn.Server(config).run(sockets=[private_socket(settings.HOME.reference_socket)])
+
+
+def _server() -> uvicorn.Config:
+    return uvicorn.Config(
         "mlflow.server.auth:create_app",
         factory=True,
         log_level="warning",
         access_log=False,
+        # MLflow lets callers from this machine do more: what a client says of its address must not count.
+        proxy_headers=False,
     )
-    config.load()  # before listening: until then a caller is told at once that nobody answers
-    uvicorn.Server(config).run(sockets=[private_socket(settings.HOME.reference_socket)])
 
 
 def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path) -> None:

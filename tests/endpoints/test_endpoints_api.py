@@ -329,3 +329,10 @@ class TestStrangers:
         for method, own, _ in ROUTES:
             if own == path:
                 assert method.upper() in response["Allow"]
+
+
+def test_a_browsers_session_writes_only_from_studios_own_pages(as_alice: Client) -> None:
+    refused = as_alice.post(URL, {"name": "iris"}, JSON, headers={"Sec-Fetch-Site": "cross-site"})
+    assert (refused.status_code, error(refused)["code"]) == (403, "permission_denied")
+    own = as_alice.post(URL, {"name": "iris"}, JSON, headers={"Sec-Fetch-Site": "same-origin"})
+    assert own.status_code == 201

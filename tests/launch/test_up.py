@@ -103,32 +103,30 @@ def test_a_port_in_use_is_told_with_its_setting(live: Studio, tmp_path: Path) ->
     assert (done.returncode, "set STUDIO_SCORING_PORT" in done.stderr) == (1, True)
 
 
-def test_it_leaves_nothing_keeps_everything_and_sweeps_what_a_killed_one_left(
+def test_it_sweeps_what_a_killed_one_left_keeps_everything_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
     home = tmp_path / "home"
-    with studio(home) as first:
-        token = first.token()
-        with first.client(token) as api:
+    with studio(home) as killed:
+        token = killed.token()
+        with killed.client(token) as api:
             api.post("/api/2.0/mlflow/experiments/create", json={"name": "kept"})
-        family = _family(first)
-    assert [process for process in family if _runs(process)] == []
-    assert first.process.returncode == 0
-    assert first.lines[-1].endswith("stopped")
-    assert not (home / "processes.json").exists()
-    with studio(home) as second:
-        left = _family(second)[1:]
-        second.process.kill()
-        second.process.wait()
+        left = _family(killed)[1:]
+        killed.process.kill()
+        killed.process.wait()
         assert [process for process in left if _runs(process)]
-        with studio(home) as third:
+        with studio(home) as next_one:
             assert [process for process in left if _runs(process)] == []
-            assert "left behind by an earlier start" in third.log()
-            with third.client(token) as api:
-                found = api.get(
-                    "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "kept"}
-                )
+            assert "left behind by an earlier start" in next_one.log()
+            with next_one.client(token) as api:
+                asked = {"experiment_name": "kept"}
+                found = api.get("/api/2.0/mlflow/experiments/get-by-name", params=asked)
                 assert found.status_code == 200
+            family = _family(next_one)
+    assert [process for process in family if _runs(process)] == []
+    assert next_one.process.returncode == 0
+    assert next_one.lines[-1].endswith("stopped")
+    assert not (home / "processes.json").exists()
 
 
 def _up(env: dict[str, str]) -> subprocess.CompletedProcess[str]:

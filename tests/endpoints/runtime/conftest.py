@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from model_server_kit import (
+
+from tests.endpoints.runtime.model_server_kit import (
     FULL,
     NEWEST,
     OLDEST,

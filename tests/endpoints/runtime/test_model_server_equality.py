@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_server_kit import (
+
+from tests.endpoints.runtime.model_server_kit import (
     FULL,
     INSIDE,
     NEWEST,

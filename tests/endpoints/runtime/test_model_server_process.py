@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from model_server_kit import PATIENCE, Pipe, Server, connectable, wait_until
+
+from tests.endpoints.runtime.model_server_kit import PATIENCE, Pipe, Server, connectable, wait_until
 
 Start = Callable[..., Server]
 

@@ -6,7 +6,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from model_server_kit import RUNTIME
+
+from tests.endpoints.runtime.model_server_kit import RUNTIME
 
 FILES = sorted(RUNTIME.rglob("*.py"))
 
