@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import path, reverse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -60,6 +60,7 @@ class DeploymentOutput(serializers.Serializer[Deployment]):
 
 
 class Endpoints(APIView):
+    @extend_schema_serializer(component_name="EndpointCreate")
     class Input(serializers.Serializer[Any]):
         name = serializers.CharField(validators=[valid_name])
         description = serializers.CharField(
@@ -67,6 +68,7 @@ class Endpoints(APIView):
         )
 
     @extend_schema(
+        operation_id="endpoints_list",
         responses={200: listed("EndpointList", EndpointOutput)},
         parameters=[PAGE_PARAMETER],
     )
@@ -93,6 +95,7 @@ class Endpoints(APIView):
 
 
 class EndpointView(APIView):
+    @extend_schema_serializer(component_name="EndpointChange")
     class Input(serializers.Serializer[Any]):
         description = serializers.CharField(allow_blank=True, max_length=5000)
 
@@ -124,6 +127,7 @@ class EndpointView(APIView):
 
 
 class Deployments(APIView):
+    @extend_schema_serializer(component_name="DeploymentCreate")
     class Input(serializers.Serializer[Any]):
         name = serializers.CharField(validators=[valid_name])
         model_uri = serializers.CharField(
@@ -131,6 +135,7 @@ class Deployments(APIView):
         )
 
     @extend_schema(
+        operation_id="endpoints_deployments_list",
         responses={200: listed("DeploymentList", DeploymentOutput), 404: ErrorOutput},
         parameters=[PAGE_PARAMETER],
     )
@@ -246,6 +251,7 @@ class Keys(APIView):
 
 
 class RegenerateKey(APIView):
+    @extend_schema_serializer(component_name="KeyChoice")
     class Input(serializers.Serializer[Any]):
         key = serializers.ChoiceField(["primary", "secondary"])
 

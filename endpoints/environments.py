@@ -9,6 +9,7 @@ import queue
 import re
 import secrets
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -177,9 +178,15 @@ def _summary(said: list[str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """What uv may know: the operator's index, certificates and proxy, and nothing of Studio's."""
+    """What uv may know: the operator's index, certificates and proxy, and nothing of Studio's.
+
+    The system's certificates count, where it has any: a company's index may need one of its own.
+    """
     passed = {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
-    return {"UV_CACHE_DIR": str(settings.HOME.uv_cache)} | passed
+    usual = {"UV_CACHE_DIR": str(settings.HOME.uv_cache)}
+    if ssl.get_default_verify_paths().cafile:
+        usual["UV_SYSTEM_CERTS"] = "true"
+    return usual | passed
 
 
 @contextmanager

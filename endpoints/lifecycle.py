@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 # A model that has not loaded by then is given up.
 LOADING_PATIENCE = timedelta(minutes=10)
+_AN_ERROR = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 
 
 def reconcile(pk: int) -> bool:
@@ -190,7 +192,11 @@ def _fail_start(work: Work) -> None:
 
 def _ended(work: Work) -> StepFailed:
     replica = engine().seen(work.attempt)[-1]
-    return StepFailed(f"The model did not load: {replica.reason}", detail=replica.log_tail)
+    last = replica.log_tail.rstrip().rpartition("\n")[2]
+    own_words = f" {last}" if _AN_ERROR.match(last) else ""  # of the traceback
+    return StepFailed(
+        f"The model did not load: {replica.reason}{own_words}", detail=replica.log_tail
+    )
 
 
 def _fail_slow(work: Work) -> None:

@@ -51,6 +51,8 @@ def parse_filter(text: str) -> list[Condition]:
         return found
     except MlflowException as refused:
         raise Invalid(refused.message) from None
+    except ValueError as failure:  # of int, where a number has thousands of digits
+        raise Invalid(f"Invalid filter: {failure}.") from None
 
 
 def parse_order(text: str) -> Order:

@@ -197,7 +197,9 @@ def _last_values(run: Run) -> list[LatestMetric]:
     points = Metric.objects.filter(run=OuterRef("run"), key=OuterRef("key"))
     other = points.exclude(step=OuterRef("step"), timestamp=OuterRef("timestamp"))
     return list(
-        LatestMetric.objects.filter(run=run).annotate(history=Exists(other)).order_by("-history", "key")
+        LatestMetric.objects.filter(run=run)
+        .annotate(history=Exists(other))
+        .order_by("-history", "key")
     )
 
 

@@ -10,8 +10,12 @@ export function toStudio(fragment) {
 }
 
 export function mount(element) {
-  const path = toStudio(location.hash);
-  if (!path) return;
-  if (element instanceof HTMLInputElement) element.value = path; // signing in first: go there afterwards
-  else location.replace(path);
+  const follow = () => {
+    const path = toStudio(location.hash);
+    if (!path) return;
+    if (element instanceof HTMLInputElement) element.value = path; // signing in first: go there afterwards
+    else location.replace(path);
+  };
+  addEventListener("hashchange", follow); // a link opened where this page already is
+  follow();
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,6 +30,7 @@ class IssuedTokenOutput(TokenOutput):
 
 
 class Tokens(APIView):
+    @extend_schema_serializer(component_name="TokenCreate")
     class Input(serializers.Serializer[Any]):
         label = serializers.CharField(max_length=100)  # type: ignore[assignment]
 

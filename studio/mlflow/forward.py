@@ -73,6 +73,10 @@ def forward(request: HttpRequest) -> HttpResponseBase:
     for name, value in answer.headers.items():  # one that comes twice is joined to a list
         if name not in _NOT_RETURNED:
             response.headers[name] = value
+    if "Location" in response.headers:  # MLflow knows itself by the name that Studio calls it by
+        response.headers["Location"] = response.headers["Location"].removeprefix("http://mlflow")
+    # Data, artifacts among it that anybody may have written: never a document of this site.
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response
 
 

@@ -276,6 +276,20 @@ class TestLog:
             is settled
         )
 
+    def test_of_a_long_log_more_is_read_although_no_more_will_come(
+        self, as_alice: Client, alice: User, iris: Endpoint
+    ) -> None:
+        blue = make_deployment(alice, iris, state=State.FAILED)
+        path = logs.of_attempt(last_attempt(blue))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"00:00:00 line {number}\n" for number in range(30_000)))
+        found: list[str] = []
+        told: dict[str, Any] = {"after": "", "settled": False}
+        while not told["settled"]:
+            told = as_alice.get(self.ADDRESS, {"after": told["after"]}).json()
+            found += told["lines"]
+        assert len(found) == 30_000
+
     @pytest.mark.parametrize(
         "after", ["nonsense", "build-1:-1", "build-1:x", ",,,", "build-1:" + "9" * 40]
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.test import Client
 
 from endpoints import services
@@ -336,3 +337,19 @@ def test_a_browsers_session_writes_only_from_studios_own_pages(as_alice: Client)
     assert (refused.status_code, error(refused)["code"]) == (403, "permission_denied")
     own = as_alice.post(URL, {"name": "iris"}, JSON, headers={"Sec-Fetch-Site": "same-origin"})
     assert own.status_code == 201
+
+
+def test_the_schema_is_whole_and_tells_what_each_request_takes(api: Client) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn", "--file", "/dev/null")
+    headers = {"Accept": "application/vnd.oai.openapi+json"}
+    schema = api.get("/api/v1/schema", headers=headers).json()
+    takes = {
+        ("", "post"): {"name", "description"},
+        ("/{name}", "patch"): {"description"},
+        ("/{name}/deployments", "post"): {"name", "model_uri"},
+        ("/{name}/keys/regenerate", "post"): {"key"},
+    }
+    for (path, method), fields in takes.items():
+        content = schema["paths"][f"{URL}{path}"][method]["requestBody"]["content"][JSON]
+        component = content["schema"]["$ref"].rpartition("/")[2]
+        assert set(schema["components"]["schemas"][component]["properties"]) == fields

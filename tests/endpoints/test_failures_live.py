@@ -157,7 +157,7 @@ FAILURES = [
     (
         "loads-not",
         "probing",
-        "The model did not load: its code raised an error, which the log shows.",
+        "The model did not load: its code raised an error, which the log shows. ValueError: boom-load",
         "ValueError: boom-load",
     ),
     ("fits-not", "trying", "The model fails on its own input example: ", "boom-predict"),

@@ -7,6 +7,7 @@ const { next } = await load("palette");
 const { atEnd } = await load("follow-log");
 const { other } = await load("theme");
 const { copy } = await load("copy");
+const { toStudio } = await load("mlflow-links");
 
 test("the arrows walk through what the palette found, round and round", () => {
   const items = ["a", "b", "c"];
@@ -51,4 +52,29 @@ test("the text goes to the clipboard as it is", async () => {
   const written = [];
   await copy("a\nb", { writeText: async (text) => written.push(text) });
   assert.deepEqual(written, ["a\nb"]);
+});
+
+const RUN = "0123456789abcdef0123456789abcdef";
+for (const [fragment, path] of [
+  [`#/experiments/1/runs/${RUN}`, `/runs/${RUN}/`],
+  [`#/experiments/1/runs/${RUN}/artifacts`, `/runs/${RUN}/`],
+  [`#/experiments/1/runs/${RUN}?tab=x`, `/runs/${RUN}/`],
+  ["#/experiments/12", "/experiments/12/"],
+  ["#/models/churn", "/models/churn/"],
+  ["#/models/churn/versions/3", "/models/churn/versions/3/"],
+  ["#/models/churn/versions/x", "/models/churn/"],
+  ["#/experiments/x", ""],
+  ["#/experiments/", ""],
+  ["#/models/", ""],
+  ["#/nowhere/1", ""],
+  ["#main", ""],
+  ["", ""],
+]) {
+  test(`a link of MLflow's to "${fragment}" leads to "${path}"`, () => assert.equal(toStudio(fragment), path));
+}
+
+test("a link of MLflow's never leads to another site", () => {
+  for (const fragment of ["#//evil.example", "#/models//evil.example", "#/experiments/1/runs//evil.example"]) {
+    assert.match(toStudio(fragment), /^$|^\/(runs|models|experiments)\//);
+  }
 });

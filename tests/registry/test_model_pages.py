@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from registry import urls
+from registry import access, urls
 from registry.models import (
     WORKSPACE,
     ModelVersionTag,
@@ -21,6 +21,8 @@ from registry.models import (
     RegisteredModelAlias,
     RegisteredModelTag,
 )
+from studio.accounts.models import User
+from studio.lib.errors import NotFound
 from tests.support.pages import Page, page
 from tests.support.rows import make_version
 from tracking.models import LoggedModel, Run
@@ -273,6 +275,20 @@ def test_who_may_see_what(
     assert refused.status_code == 404
     assert "sklearn" not in refused.content.decode()
     assert client.get(path)["Location"] == f"/login/?next={path}"
+
+
+def test_each_door_is_shut_by_itself(alice: User, bob: User) -> None:
+    version = make_version("churn", 1)
+    doors: list[Callable[[User], object]] = [
+        lambda user: access.model_for(user, "churn").name,
+        lambda user: access.models_for(user).get().name,
+        lambda user: access.version_for(user, "churn", 1).name,
+        lambda user: access.versions_for(user).get().name,
+    ]
+    for door in doors:
+        assert door(alice) == version.name
+        with pytest.raises(NotFound):
+            door(bob)
 
 
 def test_a_stranger_registers_nothing(as_bob: Client, run: Run) -> None:

@@ -100,6 +100,13 @@ def test_an_error_of_studio_in_its_api_has_one_shape(as_alice: Client) -> None:
     assert "unknown" in error["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/endpoints/%00", "/api/v1/tokens?page=%00"])
+def test_a_nul_is_refused_in_the_words_of_the_api(as_alice: Client, path: str) -> None:
+    response = as_alice.get(path)
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid"
+
+
 @pytest.mark.parametrize(
     ("path", "table", "told"),
     [

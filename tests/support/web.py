@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from django.conf import settings
 from django.db import connection
 
 from studio.lib.database import embedded_url
@@ -18,28 +19,30 @@ from tests.support.processes import free_port, until
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_database_url() -> str:
+def environment(**more: str) -> dict[str, str]:
+    """Of a process of Studio that works on the tests' database and home."""
     given = {name: str(value) for name, value in connection.settings_dict.items()}
-    return embedded_url(Path(given["HOST"]), given["USER"], given["PASSWORD"], given["NAME"])
+    url = embedded_url(Path(given["HOST"]), given["USER"], given["PASSWORD"], given["NAME"])
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    own = {
+        "STUDIO_HOME": str(settings.HOME.root),
+        "DATABASE_URL": url,
+        "DJANGO_SETTINGS_MODULE": "studio.settings",
+        "PYTHONPATH": str(ROOT),
+    }
+    return kept | own | more
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[str]:
+def serving() -> Iterator[str]:
     """The address of granian with Studio's WSGI application."""
     port = free_port()
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
-    environment |= {
-        "STUDIO_HOME": str(home), "STUDIO_PORT": str(port), "DATABASE_URL": test_database_url(),
-        "DJANGO_SETTINGS_MODULE": "studio.settings", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
         "studio.wsgi:application",
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(STUDIO_PORT=str(port)))
     try:
         until(lambda: _answers(port), "the web process")
         yield f"http://127.0.0.1:{port}"

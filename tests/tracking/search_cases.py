@@ -262,5 +262,6 @@ metrics.loss; metrics.acc
 UNREADABLE = [
     ("", 'metrics.`we"ird`', "No closing quotation"),
     ("params.note LIKE '%\\'", "", "must not end with a single \\"),
+    (f"attributes.start_time > {'9' * 5000}", "", "Invalid filter"),
     ("dataset.name ILIKE '\\'", "", "must not end with a single \\"),
 ]

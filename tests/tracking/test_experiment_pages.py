@@ -219,6 +219,15 @@ def test_runs_of_another_experiment_are_not_shown(
     assert runs_of(table(as_alice, experiment)) == []
 
 
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 400, "1e999", "-1e999", "9" * 5000])
+@pytest.mark.parametrize("key", ["attributes.start_time", "metrics.loss"])
+@pytest.mark.parametrize("comparator", ["=", "!=", "<", ">="])
+def test_a_number_that_no_column_holds_does_not_break_the_page(
+    as_alice: Client, experiment: Experiment, key: str, comparator: str, number: str
+) -> None:
+    table(as_alice, experiment, filter=f"{key} {comparator} {number}")
+
+
 @pytest.mark.parametrize("pk", [0, 987654321, 2**31, 2**63, 10**30])
 def test_an_experiment_that_is_not_there_is_404(as_alice: Client, pk: int) -> None:
     assert as_alice.get(f"/experiments/{pk}/").status_code == 404

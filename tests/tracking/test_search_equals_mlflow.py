@@ -57,8 +57,8 @@ def _use(experiment: Experiment, name: str, digest: str, users: list[tuple[Run, 
             input_uuid=uuid, source_type="DATASET", source_id=f"{name}-{digest}",
             destination_type="RUN", destination_id=run.pk, step=0,
         )  # fmt: skip
-        if context:
-            InputTag.objects.create(input_uuid=uuid, name="mlflow.data.context", value=context)
+        tag = "mlflow.data.context" if context else "another tag"
+        InputTag.objects.create(input_uuid=uuid, name=tag, value=context or "train")
 
 
 @pytest.fixture(scope="module")

@@ -47,12 +47,14 @@ def test_as_many_points_as_fit_are_all_there(run: Run) -> None:
     assert series(run, "loss")["steps"] == list(range(MOST_POINTS))
 
 
-def test_points_are_told_by_step_however_they_were_logged(run: Run) -> None:
-    for step, value in ((5, 50.0), (-1, -10.0), (3, 30.0)):
-        log_metric(run, "loss", [value], first_step=step)
+def test_points_are_told_by_step_however_and_whenever_they_were_logged(run: Run) -> None:
+    point = {"run": run, "key": "loss", "is_nan": False}
+    for step, timestamp, value in ((5, 10, 50.0), (-1, 30, -10.0), (3, 20, 30.0)):
+        Metric.objects.create(**point, step=step, timestamp=timestamp, value=value)
     told = series(run, "loss")
     assert told["steps"] == [-1, 3, 5]
     assert told["values"] == [-10.0, 30.0, 50.0]
+    assert told["times"] == [30, 20, 10]
 
 
 def test_points_of_one_step_are_told_by_time(run: Run) -> None:

@@ -10,8 +10,10 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
+from studio.accounts.models import User
+from studio.lib.errors import NotFound
 from tests.support.pages import page
-from tracking import urls
+from tracking import access, urls
 from tracking.models import Experiment, Run
 
 NAMES = sorted(pattern.name or "" for pattern in urls.urlpatterns)
@@ -73,6 +75,19 @@ def test_a_stranger_cannot_tell_which_experiments_are_there(as_bob: Client, run:
         for pk in (run.experiment_id, 987654)
     }
     assert len(told) == 1
+
+
+def test_each_door_is_shut_by_itself(alice: User, bob: User, run: Run) -> None:
+    doors: list[Callable[[User], object]] = [
+        lambda user: access.run_for(user, run.pk),
+        lambda user: access.runs_for(user).get(),
+        lambda user: access.experiment_for(user, run.experiment_id or 0),
+        lambda user: access.experiments_for(user).get(),
+    ]
+    for door in doors:
+        assert door(alice) in (run, run.experiment)
+        with pytest.raises(NotFound):
+            door(bob)
 
 
 @pytest.mark.parametrize("name", NAMES)

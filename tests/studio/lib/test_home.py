@@ -9,7 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -42,19 +42,25 @@ def test_a_secret_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_who_asks_at_the_same_time_gets_the_same_secret(tmp_path: Path) -> None:
-    """Both have seen that there is none before either makes one."""
-    home, together = Home(tmp_path / "home"), Barrier(2, timeout=10)
+    """Both have seen that there is none before either makes one; the second is slow to make its own."""
+    home, together, made = Home(tmp_path / "home"), Barrier(2, timeout=10), Event()
 
-    def ask(text: str) -> str:
-        def make() -> str:
-            together.wait()
-            return text
+    def first() -> str:
+        together.wait()
+        return "one"
 
-        return home.secret("key", make)
+    def second() -> str:
+        together.wait()
+        assert made.wait(10)
+        return "two"
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(ask, ["one", "two"])
-    assert first == second == home.secret("key")
+        quick = pool.submit(home.secret, "key", first)
+        slow = pool.submit(home.secret, "key", second)
+        assert quick.result(10) == "one"
+        made.set()
+        assert slow.result(10) == "one"
+    assert home.secret("key") == "one"
     assert [path.name for path in (tmp_path / "home" / "secrets").iterdir()] == ["key"]
 
 

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -38,38 +40,47 @@ def test_json_is_written_for_people(value: Any, text: str) -> None:
     assert json.loads(text) == value
 
 
+@contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with a group of its own, ended with the block whatever happens in it."""
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def identity_of(process: subprocess.Popen[str]) -> Identity:
+    identity = Identity.of(process.pid)
+    assert identity is not None
+    return identity
+
+
 def test_a_process_is_known_by_its_start_too() -> None:
-    with subprocess.Popen(SLEEPER) as process:
-        identity = Identity.of(process.pid)
-        assert identity is not None
+    with running(*SLEEPER) as process:
+        identity = identity_of(process)
         assert identity.alive()
         assert not replace(identity, started=identity.started - 60).alive()
-        process.kill()
     assert not identity.alive()
     assert Identity.of(process.pid) is None
 
 
 def test_a_zombie_is_nobody() -> None:
-    process = subprocess.Popen(SLEEPER)
-    identity = Identity.of(process.pid)
-    process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not collected
-    assert Identity.of(process.pid) is None
-    assert identity is not None
-    assert not identity.alive()
-    process.wait()
+    with running(*SLEEPER) as process:
+        identity = identity_of(process)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and not collected
+        assert Identity.of(process.pid) is None
+        assert not identity.alive()
 
 
 def test_a_group_is_ended_with_its_leader() -> None:
     program = "import subprocess, sys, signal; subprocess.Popen(sys.argv[1:]); print('ready', flush=True); signal.pause()"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, *SLEEPER],
-        start_new_session=True, stdout=subprocess.PIPE, text=True,
-    ) as leader:  # fmt: skip
+    with running(sys.executable, "-c", program, *SLEEPER) as leader:
         assert leader.stdout is not None
         assert leader.stdout.readline() == "ready\n"
-        identity = Identity.of(leader.pid)
-        assert identity is not None
+        identity = identity_of(leader)
         identity.kill_group(signal.SIGKILL)
         assert leader.stdout.read() == ""  # its child held the pipe too
         assert leader.wait(10) == -signal.SIGKILL
@@ -77,10 +88,8 @@ def test_a_group_is_ended_with_its_leader() -> None:
 
 
 def test_another_process_under_the_same_pid_is_left_alone() -> None:
-    with subprocess.Popen(SLEEPER, start_new_session=True) as process:
-        identity = Identity.of(process.pid)
-        assert identity is not None
+    with running(*SLEEPER) as process:
+        identity = identity_of(process)
         replace(identity, started=identity.started - 60).kill_group(signal.SIGKILL)
-        assert process.poll() is None
         identity.kill_group(signal.SIGTERM)
         assert process.wait(10) == -signal.SIGTERM

@@ -47,7 +47,7 @@ def server() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def address(token: str) -> Iterator[str]:
-    with serving(settings.HOME.root) as address:
+    with serving() as address:
         yield address
 
 
@@ -270,12 +270,20 @@ def test_a_status_is_passed_on_with_its_body(
         assert response.headers["content-type"] == "application/json"
 
 
-def test_a_redirect_is_passed_on_and_not_followed(client: httpx.Client, upstream: Upstream) -> None:
-    upstream.answer = Answer(308, [("location", "/api/2.0/mlflow/elsewhere?x=%2F")])
+@pytest.mark.parametrize(
+    ("told", "passed_on"),
+    [
+        ("/api/2.0/mlflow/x?y=%2F", "/api/2.0/mlflow/x?y=%2F"),
+        ("http://mlflow/api/2.0/mlflow/x", "/api/2.0/mlflow/x"),  # a name that only Studio knows
+        ("https://bucket.example.com/x?signed", "https://bucket.example.com/x?signed"),
+    ],
+)
+def test_a_redirect_is_passed_on_and_not_followed(
+    client: httpx.Client, upstream: Upstream, told: str, passed_on: str
+) -> None:
+    upstream.answer = Answer(308, [("location", told)])
     response = client.get(PATH)
-    assert (response.status_code, response.headers["location"]) == (
-        308, "/api/2.0/mlflow/elsewhere?x=%2F"
-    )  # fmt: skip
+    assert (response.status_code, response.headers["location"]) == (308, passed_on)
     assert len(upstream.seen) == 1
 
 
@@ -360,10 +368,12 @@ def test_an_answer_before_the_end_of_the_upload_is_passed_on(
     assert (response.status_code, response.content) == (413, b"too much")
 
 
-def test_what_mlflow_answers_has_the_policy_of_its_own_if_it_has_one(
-    client: httpx.Client, upstream: Upstream
+@pytest.mark.parametrize("path", [PATH, f"{ARTIFACT}/page.html", "/get-artifact?path=page.html"])
+def test_what_mlflow_answers_is_never_a_document_of_this_site(
+    client: httpx.Client, upstream: Upstream, path: str
 ) -> None:
-    upstream.answer = Answer(headers=[("content-security-policy", "sandbox")])
-    assert client.get(PATH).headers["content-security-policy"] == "sandbox"
-    upstream.answer = Answer()
-    assert client.get(PATH).headers["content-security-policy"].startswith("default-src 'none'")
+    headers = [("content-type", "text/html"), ("content-security-policy", "default-src *")]
+    upstream.answer = Answer(200, headers, b"<script src=/get-artifact?path=x.js></script>")
+    response = client.get(path)
+    assert response.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert response.headers["x-content-type-options"] == "nosniff"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from studio.mlflow import upstream
 from studio.mlflow.identity import HEADER, username_from
 from studio.mlflow.serve import private_socket
 from studio.mlflow.services import MlflowRefused, call
+from tests.support.processes import until
 from tests.support.upstream import Answer, Upstream, listening
 
 # httpcore leaves a socket that found nobody to the garbage collector, which warns.
@@ -60,6 +63,13 @@ def test_a_server_that_ends_while_it_works_is_not_there(as_alice: Client) -> Non
         killed.join()
     settings.HOME.reference_socket.unlink()
     assert (response.status_code, response.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+
+
+def test_who_sends_less_than_was_announced_is_told(as_alice: Client, server: Upstream) -> None:
+    short: dict[str, Any] = {"wsgi.input": BytesIO(b"half"), "CONTENT_LENGTH": "100"}
+    response = as_alice.post(PATH, headers={"Sec-Fetch-Site": "same-origin"}, **short)
+    assert (response.status_code, response.json()["error_code"]) == (400, "BAD_REQUEST")
+    until(lambda: not server.seen or server.last.gone, "the broken upload")
 
 
 def test_a_server_that_takes_too_long_is_given_up(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,15 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.urls import Resolver404, resolve
 
-from studio.lib.database import embedded_url
 from studio.mlflow.forward import forward
+from tests.support.web import environment
 
 pytestmark = pytest.mark.django_db  # or there is no test database at all
-ROOT = Path(__file__).parents[3]
 # Not passed on. A pattern for the path, and why.
 NOT_OURS = {
     r"/": "MLflow's own web UI: Studio's first page is here",
@@ -48,20 +45,10 @@ class Route(NamedTuple):
 
 @pytest.fixture(scope="module")
 def routes(django_db_setup: None) -> list[Route]:
-    database = connection.settings_dict
-    url = embedded_url(
-        Path(str(database["HOST"])),
-        str(database["USER"]),
-        str(database["PASSWORD"]),
-        str(database["NAME"]),
-    )
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
+    program = str(Path(__file__).with_name("routes_of_mlflow.py"))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(Path(__file__).with_name("routes_of_mlflow.py"))],
-        env=environment | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": "studio.settings"},
-        capture_output=True, text=True, check=False, timeout=60,
+        [sys.executable, "-W", "ignore", program],
+        env=environment(), capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = (json.loads(line) for line in done.stdout.splitlines())
