@@ -35,6 +35,12 @@ class EndpointOutput(serializers.Serializer[Endpoint]):
         return {deployment.name: deployment.traffic for deployment in endpoint.deployments.all()}
 
 
+class ReplicaOutput(serializers.Serializer[Replica]):
+    id = serializers.IntegerField(help_text="Names its log: pass it as `replica`.")
+    state = serializers.CharField()
+    reason = serializers.CharField()
+
+
 class DeploymentOutput(serializers.Serializer[Deployment]):
     name = serializers.CharField()
     model_uri = serializers.CharField()
@@ -46,6 +52,7 @@ class DeploymentOutput(serializers.Serializer[Deployment]):
     reason = serializers.CharField()
     detail = serializers.CharField()
     traffic = serializers.IntegerField()
+    replicas = ReplicaOutput(many=True, source="replicas.all", help_text="Of all its attempts.")
     created_at = serializers.DateTimeField()
 
     def get_step(self, deployment: Deployment) -> str:

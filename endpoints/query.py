@@ -38,7 +38,7 @@ def with_deployments(endpoints: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
 
 
 def with_attempts(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
-    return deployments.prefetch_related("attempts__steps")
+    return deployments.prefetch_related("attempts__steps", "replicas")
 
 
 def endpoint_list(endpoints: QuerySet[Endpoint], text: str) -> QuerySet[Endpoint]:

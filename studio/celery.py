@@ -16,7 +16,11 @@ app = Celery("studio")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
-    "reconcile-what-is-unfinished": {"task": "endpoints.tasks.sweep", "schedule": 5.0},
+    "reconcile-what-is-unfinished": {
+        "task": "endpoints.tasks.sweep",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
 }
 
 

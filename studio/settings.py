@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "studio.accounts.middleware.Credentials",
     "studio.accounts.middleware.SignInRequired",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "studio.http.Errors",
 ]
@@ -167,7 +168,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A broker that is away is not waited for: the sweep finds the rows once it is back.
 CELERY_TASK_PUBLISH_RETRY = False
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "max_retries": 0,
+}
 CELERY_TIMEZONE = "UTC"
 
 LOGGING = {

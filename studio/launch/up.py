@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,6 +59,7 @@ def up(log: Log) -> None:
             supervisor.end({program.name for program in programs.services()}, 6)
             supervisor.end({program.name for program in programs.stores()}, 3)
             settings.HOME.processes.unlink(missing_ok=True)
+            shutil.rmtree(settings.HOME.sockets, ignore_errors=True)
     log.write("up", "stopped")
 
 
