@@ -12,7 +12,8 @@ from studio.lib.errors import NotFound
 
 
 def models_for(user: User | AnonymousUser) -> QuerySet[RegisteredModel]:
-    return RegisteredModel.objects.visible_to(admit(user)).filter(workspace=WORKSPACE)
+    found = RegisteredModel.objects.visible_to(admit(user)).without_prompts()
+    return found.filter(workspace=WORKSPACE)
 
 
 def model_for(user: User | AnonymousUser, name: str) -> RegisteredModel:

@@ -16,8 +16,14 @@ from tracking.models import VisibleQuerySet, moment
 WORKSPACE = "default"
 
 
+# MLflow keeps prompts in the same tables, told by a tag.
+_PROMPT_TAG = "mlflow.prompt.is_prompt"
+
+
 class RegisteredModelQuerySet(VisibleQuerySet["RegisteredModel"]):
-    pass
+    def without_prompts(self) -> RegisteredModelQuerySet:
+        prompts = RegisteredModelTag.objects.filter(workspace=WORKSPACE, key=_PROMPT_TAG)
+        return self.exclude(name__in=prompts.values("name"))
 
 
 class RegisteredModel(models.Model):

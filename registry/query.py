@@ -16,7 +16,6 @@ from registry.models import (
     ModelVersionTag,
     RegisteredModel,
     RegisteredModelAlias,
-    RegisteredModelTag,
 )
 from studio.lib import artifacts
 from studio.lib.errors import NotFound
@@ -26,8 +25,6 @@ _MODEL_ID = re.compile(r"models:/(m-[0-9a-f]+)/?")
 _RUN_PATH = re.compile(r"runs:/([0-9a-f]{32})/(.+)")
 _VERSION = re.compile(r"models:/([^/]+)/(\d{1,9}|(?i:latest))")
 _ALIAS = re.compile(r"models:/([^/]+)@([^/@]+)")  # a name may hold an @ too: the last one counts
-# MLflow keeps prompts in the same tables: they are no models.
-_PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +36,7 @@ class VersionRow:
 
 def model_list(models: QuerySet[RegisteredModel], text: str) -> QuerySet[RegisteredModel]:
     """Registered models, the one changed last first, each with its latest version's number."""
-    prompts = RegisteredModelTag.objects.filter(workspace=WORKSPACE, key=_PROMPT_TAG)
-    found = models.exclude(name__in=prompts.values("name"))
-    if text:
-        found = found.filter(name__icontains=text)
+    found = models.filter(name__icontains=text) if text else models
     versions = ModelVersion.objects.kept().filter(workspace=WORKSPACE, name=OuterRef("name"))
     latest = versions.values("name").annotate(latest=Max("version")).values("latest")
     return found.annotate(latest=Subquery(latest)).order_by(

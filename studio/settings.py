@@ -29,9 +29,13 @@ LOG_FORMAT = env_choice("STUDIO_LOG_FORMAT", ("text", "json"))
 
 SECRET_KEY = env_text("STUDIO_SECRET_KEY") or HOME.secret("secret-key")
 IDENTITY_KEY = derive(SECRET_KEY, "mlflow identity")
+_NAMES = {urlsplit(url).hostname or "" for url in (PUBLIC_URL, SCORING_URL)} | {
+    "localhost",
+    "127.0.0.1",
+    "::1",
+}
 ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS") or sorted(
-    {urlsplit(url).hostname or "" for url in (PUBLIC_URL, SCORING_URL)}
-    | {"127.0.0.1", "localhost", "[::1]"}
+    f"[{name}]" if ":" in name else name for name in _NAMES
 )
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "studio.http.csrf_failure"

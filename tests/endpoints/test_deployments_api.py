@@ -67,6 +67,7 @@ class TestCreate:
             "reason": "",
             "detail": "",
             "traffic": 0,
+            "replicas": [],
         }
         made = Deployment.objects.get()
         assert (made.created_by, made.endpoint) == (alice, iris)
@@ -199,7 +200,9 @@ class TestRead:
             blue = make_deployment(alice, iris, f"blue-{number}")
             AttemptStep.objects.create(attempt=last_attempt(blue), name=State.RESOLVING)
         api.get(URL)  # notes the use of the token
-        with django_assert_num_queries(5):  # token, endpoint, deployments, attempts, steps
+        with django_assert_num_queries(
+            6
+        ):  # token, endpoint, deployments, attempts, steps, replicas
             assert len(api.get(URL).json()["items"]) == count
 
     def test_one_that_is_not_there_is_named(self, api: Client, iris: Endpoint) -> None:
