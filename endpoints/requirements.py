@@ -16,10 +16,13 @@ from studio.lib.errors import Unservable
 
 # What the model server needs, and what makes it faster where it can be installed.
 SERVER = ("uvicorn>=0.22",)
+# What MLflow before 2.21 imports to score and does not always bring: setuptools for pkg_resources.
+OLD_MLFLOW = ("flask", "setuptools<81")
 FASTER = ("httptools", "uvloop", "orjson")
 _OF_CONDA_ITSELF = re.compile(r"(python|pip)\s*([<>=!~ ].*)?$")
 _CONSTRAINTS = re.compile(r"(-c|--constraint)[ =]+constraints\.txt")
 _MLFLOW = re.compile(r"mlflow([-_.]skinny)?(?![\w.-])", re.IGNORECASE)
+_OLD_MLFLOW = re.compile(r"mlflow([-_.]skinny)?\s*==\s*2\.(1?\d|20)(?!\d)", re.IGNORECASE)
 _MINOR = re.compile(r"3\.\d+")
 
 
@@ -62,6 +65,8 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
         raise Unservable(f"The model's environment files cannot be read: {failure}") from failure
     if not any(_MLFLOW.match(line) for line in lines):
         lines.append(f"mlflow=={mlflow_version}" if mlflow_version else "mlflow")
+    if any(_OLD_MLFLOW.match(line) for line in lines):
+        lines += OLD_MLFLOW
     minor = _MINOR.match(str(of_env.get("python") or python_version))
     return Requirements(tuple(lines), minor[0] if minor else "", tuple(bounds))
 

@@ -27,9 +27,9 @@ def read(folder: Path, python: str = "3.11.7", **files: str) -> Requirements:
 class TestLines:
     def test_a_requirements_file_is_taken_line_by_line(self, folder: Path) -> None:
         found = read(
-            folder, requirements__txt="mlflow==2.9\nscikit-learn==1.4 ; python_version > '3'\n"
+            folder, requirements__txt="mlflow==2.22\nscikit-learn==1.4 ; python_version > '3'\n"
         )
-        assert found.lines == ("mlflow==2.9", "scikit-learn==1.4 ; python_version > '3'")
+        assert found.lines == ("mlflow==2.22", "scikit-learn==1.4 ; python_version > '3'")
 
     def test_comments_and_empty_lines_ask_for_nothing(self, folder: Path) -> None:
         found = read(
@@ -38,7 +38,7 @@ class TestLines:
         assert found.lines == ("mlflow", "numpy")
 
     @pytest.mark.parametrize(
-        "line", ["mlflow", "mlflow==2.0.1", "mlflow-skinny>=3", "MLflow[extras]<4"]
+        "line", ["mlflow", "mlflow==2.21.0", "mlflow-skinny>=3", "MLflow[extras]<4"]
     )
     def test_an_mlflow_that_is_asked_for_is_kept_alone(self, folder: Path, line: str) -> None:
         assert read(folder, requirements__txt=f"numpy\n{line}\n").lines == ("numpy", line)
@@ -50,6 +50,15 @@ class TestLines:
         self, folder: Path, line: str
     ) -> None:
         assert read(folder, requirements__txt=line).lines == (line, "mlflow==3.17.2")
+
+    @pytest.mark.parametrize(
+        "line", ["mlflow==2.0.1", "mlflow-skinny==2.9.2", "mlflow == 2.13", "MLflow==2.20.4"]
+    )
+    def test_an_old_mlflow_gets_what_it_imports_and_does_not_bring(
+        self, folder: Path, line: str
+    ) -> None:
+        found = read(folder, requirements__txt=line).lines
+        assert found == (line, "flask", "setuptools<81")
 
     def test_a_model_that_does_not_tell_its_mlflow_gets_any(self, folder: Path) -> None:
         assert requirements.read(folder, "", "").lines == ("mlflow",)

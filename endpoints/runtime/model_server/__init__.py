@@ -10,7 +10,6 @@ serving    from a model to answers on a socket, until SIGTERM
 app        HTTP: which path answers what
 worker     the one thread that runs model code
 scoring    MLflow's scoring protocol, by MLflow's own code of whatever version is installed
-flaskless  what MLflow before 2.21 needs of Flask, where Flask is not installed
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ view, and from 2.6 to 2.20 `invocations()` exists but reads `flask.request` on i
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import logging
 import os
@@ -20,7 +19,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.version import VERSION
 from packaging.version import Version
 
-from . import flaskless
 from .answer import JSON, Answer, error
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ def _refused(refusal: Any) -> Answer:
 
 
 def _scoring_server() -> Any:
-    """Import it late: before 2.21 it needs Flask, or our stand-in."""
+    """Import it late: before 2.21 it needs Flask."""
     return importlib.import_module("mlflow.pyfunc.scoring_server")
 
 
@@ -84,8 +82,6 @@ def _direct(model: Any) -> Invoke:
 
 
 def _through_flask(model: PyFuncModel) -> Invoke:
-    if importlib.util.find_spec("flask") is None:
-        flaskless.install()
     scoring_server = _scoring_server()
     # Leave exceptions to us, who turn them into the same answer but log the traceback too.
     scoring_server.catch_mlflow_exception = lambda view: view

@@ -16,12 +16,10 @@ from tests.endpoints.runtime.model_server_kit import (
     FULL,
     NEWEST,
     OLDEST,
-    OLDEST_SKINNY,
     REQUIREMENTS,
     Environment,
     Server,
     build,
-    build_skinny,
     end,
     launch,
 )
@@ -52,9 +50,6 @@ def builds(
         }
         if python_3_9:
             found[OLDEST] = pool.submit(build, folder / OLDEST, python_3_9, REQUIREMENTS[OLDEST])
-            found[OLDEST_SKINNY] = pool.submit(
-                build_skinny, folder / OLDEST_SKINNY, python_3_9, found[OLDEST]
-            )
         yield found
 
 

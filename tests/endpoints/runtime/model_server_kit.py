@@ -22,18 +22,12 @@ PATIENCE = 60.0  # seconds; nothing takes that long, but the machine may be shar
 
 # They import pkg_resources, which setuptools 82 has no more.
 OLD = ["setuptools<81", "pandas<2", "numpy<2", "scikit-learn", "uvicorn"]
-NEWEST, FULL, OLDEST, OLDEST_SKINNY = (
-    "mlflow-skinny 3.17",
-    "mlflow 2.22",
-    "mlflow 2.0",
-    "mlflow-skinny 2.0, no Flask",
-)
+NEWEST, FULL, OLDEST = "mlflow-skinny 3.17", "mlflow 2.22", "mlflow 2.0"
 REQUIREMENTS = {
     NEWEST: ["mlflow-skinny==3.17.2", "pandas", "scikit-learn", "uvicorn"],
     # Its own server, not ours, calls what Starlette 1 has no more.
     FULL: ["mlflow==2.22.*", "starlette<1", "uvicorn", "httptools", "uvloop"],
     OLDEST: ["mlflow==2.0.1", *OLD],
-    OLDEST_SKINNY: ["mlflow-skinny==2.0.1", *OLD],
 }
 
 
@@ -159,12 +153,6 @@ def build(folder: Path, interpreter: Path, requirements: list[str]) -> Environme
     models.mkdir()
     _run([python, INSIDE / "mlflow_itself.py", models], cwd=folder)
     return Environment(python, models)
-
-
-def build_skinny(folder: Path, interpreter: Path, full: Future[Environment]) -> Environment:
-    """Install the same MLflow without Flask, for the models and answers of `full`."""
-    python = _install(folder, interpreter, REQUIREMENTS[OLDEST_SKINNY])
-    return Environment(python, full.result().models)
 
 
 def _install(folder: Path, interpreter: Path, requirements: list[str]) -> Path:

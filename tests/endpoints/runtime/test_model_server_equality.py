@@ -16,7 +16,6 @@ from tests.endpoints.runtime.model_server_kit import (
     INSIDE,
     NEWEST,
     OLDEST,
-    OLDEST_SKINNY,
     Environment,
     Reply,
     ask,
@@ -29,7 +28,7 @@ from tests.endpoints.runtime.model_server_kit import (
 MODELS = ("iris", "plain", "typed")
 
 
-@pytest.fixture(params=[NEWEST, FULL, OLDEST, OLDEST_SKINNY], scope="module")
+@pytest.fixture(params=[NEWEST, FULL, OLDEST], scope="module")
 def environment(
     request: pytest.FixtureRequest, environment_of: Callable[[str], Environment]
 ) -> Environment:
