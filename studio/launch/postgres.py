@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import stat
 import subprocess
@@ -19,10 +18,10 @@ import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import sql
 
+from studio.launch.account import account
 from studio.lib.database import embedded_url
 from studio.lib.home import Home
 
-ACCOUNT = "mlflow-studio"
 OWNER, DATABASE = "studio", "studio"
 
 
@@ -128,11 +127,11 @@ class EmbeddedPostgres:
         """
         if os.geteuid() != 0:
             return []
-        account = _account()
+        user = account()
         command = [
             "setpriv",
-            f"--reuid={account.pw_uid}",
-            f"--regid={account.pw_gid}",
+            f"--reuid={user.pw_uid}",
+            f"--regid={user.pw_gid}",
             "--clear-groups",
         ]
         if not all(
@@ -148,22 +147,7 @@ class EmbeddedPostgres:
     @staticmethod
     def _give_to_account(path: Path) -> None:
         if os.geteuid() == 0:
-            os.chown(path, _account().pw_uid, _account().pw_gid)
-
-
-def _account() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(ACCOUNT)
-    except KeyError:
-        arguments = [
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--shell",
-            "/usr/sbin/nologin",
-        ]
-        subprocess.run(["useradd", *arguments, ACCOUNT], check=True, capture_output=True)
-        return pwd.getpwnam(ACCOUNT)
+            os.chown(path, account().pw_uid, account().pw_gid)
 
 
 def _open_to_others(path: Path) -> bool:
