@@ -15,12 +15,13 @@ from endpoints import access, logs, query, services
 from endpoints.models import Deployment, Endpoint, Replica, valid_name
 from registry import access as registry_access
 from registry import query as registry_query
-from studio.accounts.access import admit
+from studio.accounts.access import signed_in
 from studio.accounts.guards import once
+from studio.accounts.permissions import Level
 from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
 from studio.lib.errors import Invalid, NotFound
 
-_ERRORS = {400: ErrorOutput, 404: ErrorOutput, 409: ErrorOutput}
+_ERRORS = {400: ErrorOutput, 403: ErrorOutput, 404: ErrorOutput, 409: ErrorOutput}
 
 
 class EndpointOutput(serializers.Serializer[Endpoint]):
@@ -89,7 +90,7 @@ class Endpoints(APIView):
     @once
     @extend_schema(request=Input, responses={201: EndpointOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request) -> Response:
-        by = admit(request.user)
+        by = access.creator(request.user)
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         endpoint = services.create_endpoint(**data.validated_data, by=by)
@@ -117,7 +118,7 @@ class EndpointView(APIView):
 
     @extend_schema(request=Input, responses={200: EndpointOutput, **_ERRORS})
     def patch(self, request: Request, name: str) -> Response:
-        endpoint = access.endpoint_for(request.user, name)
+        endpoint = access.endpoint_for(request.user, name, Level.EDIT)
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         services.describe_endpoint(
@@ -125,10 +126,11 @@ class EndpointView(APIView):
         )
         return self.get(request, name)
 
-    @extend_schema(responses={202: None, 404: ErrorOutput})
+    @extend_schema(responses={202: None, 403: ErrorOutput, 404: ErrorOutput})
     def delete(self, request: Request, name: str) -> Response:
         services.delete_endpoint(
-            endpoint=access.endpoint_for(request.user, name), by=admit(request.user)
+            endpoint=access.endpoint_for(request.user, name, Level.MANAGE),
+            by=signed_in(request.user),
         )
         return Response(status=status.HTTP_202_ACCEPTED)
 
@@ -156,7 +158,7 @@ class Deployments(APIView):
     @once
     @extend_schema(request=Input, responses={202: DeploymentOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request, name: str) -> Response:
-        endpoint = access.endpoint_for(request.user, name)
+        endpoint = access.endpoint_for(request.user, name, Level.EDIT)
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         given = data.validated_data
@@ -167,7 +169,7 @@ class Deployments(APIView):
             endpoint=endpoint,
             version=version,
             name=given["name"],
-            by=admit(request.user),
+            by=signed_in(request.user),
         )
         return _accepted(made)
 
@@ -179,10 +181,10 @@ class DeploymentView(APIView):
             DeploymentOutput(access.deployment_for(request.user, name, deployment)).data
         )
 
-    @extend_schema(responses={202: None, 404: ErrorOutput})
+    @extend_schema(responses={202: None, 403: ErrorOutput, 404: ErrorOutput})
     def delete(self, request: Request, name: str, deployment: str) -> Response:
-        found = access.deployment_for(request.user, name, deployment)
-        services.delete_deployment(deployment=found, by=admit(request.user))
+        found = access.deployment_for(request.user, name, deployment, Level.MANAGE)
+        services.delete_deployment(deployment=found, by=signed_in(request.user))
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
@@ -190,7 +192,7 @@ class Retry(APIView):
     @once
     @extend_schema(request=None, responses={202: DeploymentOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request, name: str, deployment: str) -> Response:
-        found = access.deployment_for(request.user, name, deployment)
+        found = access.deployment_for(request.user, name, deployment, Level.EDIT)
         services.retry(deployment=found)
         return _accepted(found)
 
@@ -248,11 +250,12 @@ class KeysOutput(serializers.Serializer[Any]):
 
 
 class Keys(APIView):
-    @extend_schema(responses={200: KeysOutput, 404: ErrorOutput})
+    @extend_schema(responses={200: KeysOutput, 403: ErrorOutput, 404: ErrorOutput})
     def get(self, request: Request, name: str) -> Response:
         return _keys(
             services.reveal_keys(
-                endpoint=access.endpoint_for(request.user, name), by=admit(request.user)
+                endpoint=access.endpoint_for(request.user, name, Level.MANAGE),
+                by=signed_in(request.user),
             )
         )
 
@@ -264,7 +267,8 @@ class RegenerateKey(APIView):
 
     @extend_schema(request=Input, responses={200: KeysOutput, **_ERRORS})
     def post(self, request: Request, name: str) -> Response:
-        endpoint, by = access.endpoint_for(request.user, name), admit(request.user)
+        endpoint = access.endpoint_for(request.user, name, Level.MANAGE)
+        by = signed_in(request.user)
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         services.regenerate_key(endpoint=endpoint, which=data.validated_data["key"], by=by)

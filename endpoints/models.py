@@ -9,13 +9,17 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.expressions import Expression
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.timezone import now
 
-from studio.accounts.models import User
+from studio.accounts.models import Grant, User
+from studio.accounts.permissions import Governed, GovernedQuerySet, studio_level
 from studio.lib.errors import IllegalMove, StateConflict
-from tracking.models import VisibleQuerySet
+
+# The resource type of grants on endpoints.
+ENDPOINT = "endpoint"
 
 NAME_RULE = r"[a-z]([a-z0-9-]{1,30}[a-z0-9])"
 valid_name = RegexValidator(
@@ -29,17 +33,25 @@ class Wanted(models.TextChoices):
     GONE = "gone"  # stopped, and then deleted
 
 
-class EndpointQuerySet(VisibleQuerySet["Endpoint"]):
+class EndpointQuerySet(GovernedQuerySet["Endpoint"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return studio_level(user, ENDPOINT, "pk")
+
     def locked(self) -> EndpointQuerySet:
         """For who changes an endpoint and its deployments: always the endpoint first, so that no two wait in a ring."""
         return self.select_for_update(no_key=True)
 
     def remove_finished(self) -> None:
-        """Delete the endpoints that shall go and have nothing behind them any more."""
-        self.filter(wanted=Wanted.GONE, deployments=None).delete()
+        """Delete the endpoints that shall go and have nothing behind them any more, and the grants on them."""
+        finished = list(
+            self.filter(wanted=Wanted.GONE, deployments=None).values_list("pk", flat=True)
+        )
+        self.filter(pk__in=finished, deployments=None).delete()
+        Grant.objects.filter(resource_type=ENDPOINT, resource_id__in=map(str, finished)).delete()
 
 
-class Endpoint(models.Model):
+class Endpoint(Governed, models.Model):
     """An address that answers predictions, its keys, and the deployments behind it."""
 
     name = models.CharField(max_length=32, unique=True, validators=[valid_name])
@@ -116,7 +128,11 @@ STEPS = (
 _ON_THE_WAY = (State.QUEUED, *STEPS)
 
 
-class DeploymentQuerySet(VisibleQuerySet["Deployment"]):
+class DeploymentQuerySet(GovernedQuerySet["Deployment"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return studio_level(user, ENDPOINT, "endpoint_id")
+
     def unsettled(self) -> DeploymentQuerySet:
         """Those that reconcile has something to do for, as far as rows can tell."""
         present = Replica.objects.present().filter(deployment=OuterRef("pk"))
@@ -137,7 +153,7 @@ class DeploymentQuerySet(VisibleQuerySet["Deployment"]):
         self.filter(pk=pk, lease_holder=holder).update(lease_holder="", lease_until=None)
 
 
-class Deployment(models.Model):
+class Deployment(Governed, models.Model):
     """One model version running behind an endpoint. `wanted` is what a person asked for, `state` what is."""
 
     MOVES: ClassVar[dict[str, set[str]]] = {

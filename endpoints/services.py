@@ -10,9 +10,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from endpoints import tasks
-from endpoints.models import Attempt, Deployment, Endpoint, State, Wanted
+from endpoints.models import ENDPOINT, Attempt, Deployment, Endpoint, State, Wanted
 from registry.models import ModelVersion
-from studio.accounts.models import User
+from studio.accounts.models import Grant, Permission, User
 from studio.accounts.services import record
 from studio.lib.errors import Conflict, NotFound
 from studio.lib.notify import ROUTES, notify
@@ -23,7 +23,7 @@ KeyName = Literal["primary", "secondary"]
 
 @transaction.atomic
 def create_endpoint(*, name: str, description: str, by: User) -> Endpoint:
-    """Make an endpoint with two new keys. Raises Conflict when the name is taken."""
+    """Make an endpoint with two new keys, which `by` manages. Raises Conflict when the name is taken."""
     primary, secondary = _new_key(), _new_key()
     try:
         with transaction.atomic():
@@ -40,6 +40,12 @@ def create_endpoint(*, name: str, description: str, by: User) -> Endpoint:
         raise Conflict(
             f"There is already an endpoint named {name!r}: choose another name."
         ) from None
+    Grant.objects.create(
+        user=by,
+        resource_type=ENDPOINT,
+        resource_id=str(endpoint.pk),
+        permission=Permission.MANAGE,
+    )
     notify(ROUTES)
     return endpoint
 
@@ -73,11 +79,9 @@ def deploy(*, endpoint: Endpoint, version: ModelVersion, name: str, by: User) ->
 
 
 @transaction.atomic
-def deploy_to(*, name: str, version: ModelVersion, deployment: str, by: User) -> Deployment:
-    """Deploy to the endpoint of this name, made if it is new. Raises Conflict."""
-    endpoint = Endpoint.objects.filter(name=name).first() or create_endpoint(
-        name=name, description="", by=by
-    )
+def deploy_to_new(*, name: str, version: ModelVersion, deployment: str, by: User) -> Deployment:
+    """Make an endpoint and deploy to it: both, or neither. Raises Conflict."""
+    endpoint = create_endpoint(name=name, description="", by=by)
     return deploy(endpoint=endpoint, version=version, name=deployment, by=by)
 
 

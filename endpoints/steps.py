@@ -20,7 +20,8 @@ from endpoints.models import Attempt, Deployment
 from registry import query as registry
 from registry.mlmodel import MlModel
 from registry.mlmodel import read as read_mlmodel
-from registry.models import WORKSPACE, ModelVersion
+from registry.models import ModelVersion
+from studio.accounts.permissions import WORKSPACE
 from studio.lib import artifacts
 from studio.lib.errors import StudioError, Unservable
 

@@ -22,8 +22,10 @@ from endpoints import access, examples, query, services
 from endpoints.models import Deployment, Endpoint, State, Wanted, valid_name
 from registry import access as registry
 from registry.models import ModelVersion
-from studio.accounts.access import admit
-from studio.lib.errors import Conflict, Invalid
+from studio.accounts.access import signed_in
+from studio.accounts.models import User
+from studio.accounts.permissions import Level
+from studio.lib.errors import Conflict, Forbidden, Invalid
 
 TABS = ("overview", "test", "consume", "logs")
 _PAGE = 50
@@ -63,25 +65,31 @@ class DeployForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 def deploy(request: HttpRequest, name: str, version: int) -> HttpResponse:
     """Deploy a model version to an endpoint, which is made if it is new."""
-    by = admit(request.user)
+    by = signed_in(request.user)
     found = registry.version_for(by, name, version)
     form = DeployForm(request.POST or None, initial=DeployForm.suggested(found))
     if request.method == "POST" and form.is_valid():
-        given = form.cleaned_data
         try:
-            made = services.deploy_to(
-                name=given["endpoint"],
-                version=found,
-                deployment=given["deployment"],
-                by=by,
+            made = _deploy(found, form.cleaned_data, by)
+        except (Conflict, Forbidden) as refused:
+            form.add_error(
+                "deployment" if isinstance(refused, Conflict) else "endpoint", refused.message
             )
-        except Conflict as refused:
-            form.add_error("deployment", refused.message)
         else:
             return redirect(made.endpoint)
     names = access.endpoints_for(by).values_list("name", flat=True)[:500]
     context = {"version": found, "form": form, "names": names}
     return render(request, "endpoints/deploy.html", context, status=422 if form.errors else 200)
+
+
+def _deploy(version: ModelVersion, given: dict[str, str], by: User) -> Deployment:
+    """Raises Forbidden and Conflict."""
+    endpoint = access.target_for(by, given["endpoint"])
+    if endpoint is None:
+        return services.deploy_to_new(
+            name=given["endpoint"], version=version, deployment=given["deployment"], by=by
+        )
+    return services.deploy(endpoint=endpoint, version=version, name=given["deployment"], by=by)
 
 
 @require_safe
@@ -128,7 +136,7 @@ def log(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
 @require_POST
 def test(request: HttpRequest, name: str) -> HttpResponse:
     """Send the body that was typed to the endpoint, as any program would."""
-    found = access.endpoint_for(request.user, name)
+    found = access.endpoint_for(request.user, name, Level.USE)
     body = request.POST.get("body", "")
     context = {"endpoint": found, "answer": examples.send(found, body)}
     if request.headers.get("HX-Request"):
@@ -144,8 +152,8 @@ def test(request: HttpRequest, name: str) -> HttpResponse:
 @require_POST
 def keys(request: HttpRequest, name: str) -> HttpResponse:
     """Show the keys in clear, which is recorded; or replace one first."""
-    by = admit(request.user)
-    found = access.endpoint_for(by, name)
+    by = signed_in(request.user)
+    found = access.endpoint_for(by, name, Level.MANAGE)
     which = request.POST.get("regenerate")
     match which:
         case "primary" | "secondary":
@@ -165,7 +173,7 @@ def keys(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 def retry(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
-    found = access.deployment_for(request.user, name, deployment)
+    found = access.deployment_for(request.user, name, deployment, Level.EDIT)
     services.retry(deployment=found)
     return redirect(found.endpoint)
 
@@ -173,8 +181,8 @@ def retry(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_deployment(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
     """Ask first, naming what ends; then do it."""
-    by = admit(request.user)
-    found = access.deployment_for(by, name, deployment)
+    by = signed_in(request.user)
+    found = access.deployment_for(by, name, deployment, Level.MANAGE)
     if request.method == "POST":
         services.delete_deployment(deployment=found, by=by)
         messages.success(request, f"The deployment {found.name} is being ended and deleted.")
@@ -189,8 +197,8 @@ def delete_deployment(request: HttpRequest, name: str, deployment: str) -> HttpR
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest, name: str) -> HttpResponse:
     """Ask first, naming what ends; then do it."""
-    by = admit(request.user)
-    found = access.endpoint_for(by, name)
+    by = signed_in(request.user)
+    found = access.endpoint_for(by, name, Level.MANAGE)
     if request.method == "POST":
         services.delete_endpoint(endpoint=found, by=by)
         messages.success(
@@ -207,6 +215,7 @@ def delete(request: HttpRequest, name: str) -> HttpResponse:
 
 def _overview(endpoint: Endpoint) -> dict[str, Any]:
     found = query.with_deployments(Endpoint.objects.filter(pk=endpoint.pk)).get()
+    found.level = endpoint.level
     deployments = list(found.deployments.all())
     shown = query.in_focus(deployments)
     context: dict[str, Any] = {

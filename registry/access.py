@@ -5,38 +5,28 @@ from __future__ import annotations
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 
-from registry.models import WORKSPACE, ModelVersion, RegisteredModel
-from studio.accounts.access import admit
+from registry.models import ModelVersion, RegisteredModel
+from studio.accounts.access import reach
 from studio.accounts.models import User
-from studio.lib.errors import NotFound
+from studio.accounts.permissions import WORKSPACE, Level
 
 
 def models_for(user: User | AnonymousUser) -> QuerySet[RegisteredModel]:
-    found = RegisteredModel.objects.visible_to(admit(user)).without_prompts()
-    return found.filter(workspace=WORKSPACE)
+    return RegisteredModel.objects.visible_to(user).filter(workspace=WORKSPACE).without_prompts()
 
 
-def model_for(user: User | AnonymousUser, name: str) -> RegisteredModel:
-    """Return the model, or NotFound."""
-    try:
-        return RegisteredModel.objects.visible_to(user).get(workspace=WORKSPACE, name=name)
-    except RegisteredModel.DoesNotExist:
-        raise NotFound(f"There is no registered model named {name!r}.") from None
+def model_for(user: User | AnonymousUser, name: str, needs: Level = Level.READ) -> RegisteredModel:
+    """Return the model. Raises NotFound, and Forbidden where the user's level is below `needs`."""
+    found = RegisteredModel.objects.filter(workspace=WORKSPACE, name=name).without_prompts()
+    return reach(found, user, needs, f"There is no registered model named {name!r}.")
 
 
 def versions_for(user: User | AnonymousUser) -> QuerySet[ModelVersion]:
-    return ModelVersion.objects.visible_to(admit(user)).filter(workspace=WORKSPACE).kept()
+    return ModelVersion.objects.visible_to(user).filter(workspace=WORKSPACE).kept()
 
 
 def version_for(user: User | AnonymousUser, name: str, version: int) -> ModelVersion:
     """Return the version, or NotFound."""
-    try:
-        return (
-            ModelVersion.objects.visible_to(user)
-            .kept()
-            .get(workspace=WORKSPACE, name=name, version=version)
-        )
-    except (ModelVersion.DoesNotExist, OverflowError):
-        raise NotFound(
-            f"There is no version {version} of a registered model named {name!r}."
-        ) from None
+    found = ModelVersion.objects.kept().filter(workspace=WORKSPACE, name=name, version=version)
+    missing = f"There is no version {version} of a registered model named {name!r}."
+    return reach(found, user, Level.READ, missing)

@@ -8,25 +8,28 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import models
+from django.db.models.expressions import Expression
 from django.urls import reverse
 
-from tracking.models import VisibleQuerySet, moment
-
-# MLflow's workspace for everything, as long as workspaces are off.
-WORKSPACE = "default"
-
+from studio.accounts.models import User
+from studio.accounts.permissions import WORKSPACE, Governed, GovernedQuerySet, mlflow_level
+from tracking.models import moment
 
 # MLflow keeps prompts in the same tables, told by a tag.
 _PROMPT_TAG = "mlflow.prompt.is_prompt"
 
 
-class RegisteredModelQuerySet(VisibleQuerySet["RegisteredModel"]):
+class RegisteredModelQuerySet(GovernedQuerySet["RegisteredModel"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return mlflow_level(user, "registered_model", "name")
+
     def without_prompts(self) -> RegisteredModelQuerySet:
         prompts = RegisteredModelTag.objects.filter(workspace=WORKSPACE, key=_PROMPT_TAG)
         return self.exclude(name__in=prompts.values("name"))
 
 
-class RegisteredModel(models.Model):
+class RegisteredModel(Governed, models.Model):
     pk = models.CompositePrimaryKey("workspace", "name")
     workspace = models.CharField(max_length=63)
     name = models.CharField(max_length=256)
@@ -39,6 +42,9 @@ class RegisteredModel(models.Model):
     class Meta:
         managed = False
         db_table = "registered_models"
+
+    def __str__(self) -> str:
+        return self.name
 
     def get_absolute_url(self) -> str:
         return reverse("registry:model", args=[self.name])
@@ -72,13 +78,17 @@ class RegisteredModelAlias(models.Model):
         db_table = "registered_model_aliases"
 
 
-class ModelVersionQuerySet(VisibleQuerySet["ModelVersion"]):
+class ModelVersionQuerySet(GovernedQuerySet["ModelVersion"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return mlflow_level(user, "registered_model", "name", part="registered_model_version")
+
     def kept(self) -> ModelVersionQuerySet:
         """Without those that MLflow marks as deleted: it keeps their rows."""
         return self.exclude(current_stage="Deleted_Internal")
 
 
-class ModelVersion(models.Model):
+class ModelVersion(Governed, models.Model):
     pk = models.CompositePrimaryKey("workspace", "name", "version")
     workspace = models.CharField(max_length=63)
     name = models.CharField(max_length=256)

@@ -11,12 +11,12 @@ from pathlib import Path
 from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 
 from registry.models import (
-    WORKSPACE,
     ModelVersion,
     ModelVersionTag,
     RegisteredModel,
     RegisteredModelAlias,
 )
+from studio.accounts.permissions import WORKSPACE
 from studio.lib import artifacts
 from studio.lib.errors import NotFound
 from tracking.models import LoggedModel, Run
@@ -54,11 +54,13 @@ def aliases_of(names: Iterable[str]) -> dict[str, dict[int, list[str]]]:
     return found
 
 
-def version_list(model: RegisteredModel, versions: QuerySet[ModelVersion]) -> list[VersionRow]:
-    """A model's versions, the newest first, with their aliases and runs."""
+def version_list(
+    model: RegisteredModel, versions: QuerySet[ModelVersion], visible: QuerySet[Run]
+) -> list[VersionRow]:
+    """A model's versions, the newest first, with their aliases and, of those visible, their runs."""
     found = list(versions.filter(name=model.name).order_by("-version"))
     aliases = aliases_of([model.name])[model.name]
-    runs = Run.objects.in_bulk([version.run_id for version in found if version.run_id])
+    runs = visible.in_bulk([version.run_id for version in found if version.run_id])
     return [
         VersionRow(version, aliases[version.version], runs.get(version.run_id or ""))
         for version in found

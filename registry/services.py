@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from registry.models import WORKSPACE, RegisteredModel
+from registry.models import RegisteredModel
 from studio.accounts.models import User
+from studio.accounts.permissions import WORKSPACE
 from studio.mlflow.services import MlflowRefused, call
 from tracking.models import Run
 from tracking.query import LoggedHere

@@ -14,11 +14,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from registry import access, query, services
 from registry.mlmodel import read, requirements
 from registry.models import ModelVersion
-from studio.accounts.access import admit
+from studio.accounts.access import signed_in
 from studio.lib.errors import NotFound, Unservable
 from studio.mlflow.services import MlflowRefused
 from tracking import access as tracking
-from tracking.models import Run
 from tracking.query import PAGE, logged_here
 
 
@@ -37,7 +36,9 @@ def models(request: HttpRequest) -> HttpResponse:
 @require_safe
 def model(request: HttpRequest, name: str) -> HttpResponse:
     found = access.model_for(request.user, name)
-    versions = query.version_list(found, access.versions_for(request.user))
+    versions = query.version_list(
+        found, access.versions_for(request.user), tracking.runs_for(request.user)
+    )
     return render(request, "registry/model.html", {"model": found, "versions": versions})
 
 
@@ -48,7 +49,7 @@ def version(request: HttpRequest, name: str, version: int) -> HttpResponse:
         "version": found,
         "aliases": query.aliases_of([name])[name][version],
         "tags": query.tags_of(found),
-        "run": Run.objects.visible_to(request.user).filter(pk=found.run_id or "").first(),
+        "run": tracking.runs_for(request.user).filter(pk=found.run_id or "").first(),
     }
     return render(request, "registry/version.html", context | _contents(found))
 
@@ -84,9 +85,9 @@ class RegisterForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def register(request: HttpRequest, run_id: str) -> HttpResponse:
-    by = admit(request.user)
+    by = signed_in(request.user)
     run = tracking.run_for(by, run_id)
-    logged = {model.key: model for model in logged_here(run)}
+    logged = {model.key: model for model in logged_here(run, tracking.logged_models_seen_by(by))}
     asked = request.GET.get("model", next(iter(reversed(logged)), ""))
     form = RegisterForm(
         request.POST or None,

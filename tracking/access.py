@@ -5,31 +5,32 @@ from __future__ import annotations
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet
 
-from studio.accounts.access import admit
+from studio.accounts.access import reach, signed_in
 from studio.accounts.models import User
-from studio.lib.errors import NotFound
-from tracking.models import Experiment, Run
+from studio.accounts.permissions import Level
+from tracking.models import Experiment, LoggedModel, Run
 
 
 def experiments_for(user: User | AnonymousUser) -> QuerySet[Experiment]:
-    return Experiment.objects.visible_to(admit(user))
+    return Experiment.objects.visible_to(user)
 
 
-def experiment_for(user: User | AnonymousUser, pk: int) -> Experiment:
-    """Return the experiment, or NotFound."""
-    try:
-        return Experiment.objects.visible_to(user).get(pk=pk)
-    except (Experiment.DoesNotExist, OverflowError):
-        raise NotFound(f"There is no experiment with the id {pk}.") from None
+def experiment_for(user: User | AnonymousUser, pk: int, needs: Level = Level.READ) -> Experiment:
+    """Return the experiment. Raises NotFound, and Forbidden where the user's level is below `needs`."""
+    found = Experiment.objects.filter(pk=pk)
+    return reach(found, user, needs, f"There is no experiment with the id {pk}.")
 
 
 def runs_for(user: User | AnonymousUser) -> QuerySet[Run]:
-    return Run.objects.visible_to(admit(user))
+    return Run.objects.visible_to(user)
 
 
-def run_for(user: User | AnonymousUser, run_id: str) -> Run:
-    """Return the run with its experiment, or NotFound."""
-    try:
-        return Run.objects.visible_to(user).select_related("experiment").get(pk=run_id)
-    except Run.DoesNotExist:
-        raise NotFound(f"There is no run with the id {run_id}.") from None
+def run_for(user: User | AnonymousUser, run_id: str, needs: Level = Level.READ) -> Run:
+    """Return the run with its experiment. Raises NotFound, and Forbidden where the level is below `needs`."""
+    found = Run.objects.filter(pk=run_id).select_related("experiment")
+    return reach(found, user, needs, f"There is no run with the id {run_id}.")
+
+
+def logged_models_seen_by(user: User | AnonymousUser) -> QuerySet[LoggedModel]:
+    """All of them, each with the user's `level`: they may be denied to who may read the run."""
+    return LoggedModel.objects.with_level(signed_in(user))

@@ -7,17 +7,15 @@ these models with MLflow's own.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Self, TypeVar
 
-from django.contrib.auth.models import AnonymousUser
 from django.db import models
+from django.db.models.expressions import Expression
 from django.urls import reverse
 
-from studio.accounts.access import may_see_everything
 from studio.accounts.models import User
+from studio.accounts.permissions import Governed, GovernedQuerySet, mlflow_level
 
 ACTIVE, DELETED = "active", "deleted"
-_Row = TypeVar("_Row", bound=models.Model)
 
 
 def moment(milliseconds: int | None) -> datetime | None:
@@ -28,16 +26,13 @@ def moment(milliseconds: int | None) -> datetime | None:
         return None
 
 
-class VisibleQuerySet(models.QuerySet[_Row]):
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        return self if may_see_everything(user) else self.none()
+class ExperimentQuerySet(GovernedQuerySet["Experiment"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return mlflow_level(user, "experiment", "pk")
 
 
-class ExperimentQuerySet(VisibleQuerySet["Experiment"]):
-    pass
-
-
-class Experiment(models.Model):
+class Experiment(Governed, models.Model):
     experiment_id = models.AutoField(primary_key=True)
     name = models.CharField(max_length=256)
     workspace = models.CharField(max_length=63)
@@ -51,6 +46,9 @@ class Experiment(models.Model):
     class Meta:
         managed = False
         db_table = "experiments"
+
+    def __str__(self) -> str:
+        return self.name
 
     def get_absolute_url(self) -> str:
         return reverse("tracking:experiment", args=[self.pk])
@@ -71,11 +69,13 @@ class ExperimentTag(models.Model):
         db_table = "experiment_tags"
 
 
-class RunQuerySet(VisibleQuerySet["Run"]):
-    pass
+class RunQuerySet(GovernedQuerySet["Run"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return mlflow_level(user, "experiment", "experiment_id", part="run")
 
 
-class Run(models.Model):
+class Run(Governed, models.Model):
     run_uuid = models.CharField(max_length=32, primary_key=True)
     name = models.CharField(max_length=250, null=True)
     source_type = models.CharField(max_length=20, null=True)
@@ -172,7 +172,13 @@ class Tag(models.Model):
         db_table = "tags"
 
 
-class LoggedModel(models.Model):
+class LoggedModelQuerySet(GovernedQuerySet["LoggedModel"]):
+    @staticmethod
+    def level_for(user: User) -> Expression:
+        return mlflow_level(user, "experiment", "experiment_id", part="logged_model")
+
+
+class LoggedModel(Governed, models.Model):
     model_id = models.CharField(max_length=36, primary_key=True)
     experiment = models.ForeignKey(Experiment, models.DO_NOTHING, related_name="logged_models")
     name = models.CharField(max_length=500)
@@ -184,6 +190,8 @@ class LoggedModel(models.Model):
     model_type = models.CharField(max_length=500, null=True)
     source_run_id = models.CharField(max_length=32, null=True)
     status_message = models.CharField(max_length=1000, null=True)
+
+    objects = LoggedModelQuerySet.as_manager()
 
     class Meta:
         managed = False

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import orjson
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
+from studio.accounts.permissions import Level
 from tracking import search
 from tracking.models import (
     ACTIVE,
@@ -203,7 +204,8 @@ def _last_values(run: Run) -> list[LatestMetric]:
     )
 
 
-def run_detail(run: Run, visible: QuerySet[Run]) -> RunDetail:
+def run_detail(run: Run, visible: QuerySet[Run], models: QuerySet[LoggedModel]) -> RunDetail:
+    """What the run's page shows. `visible`: the runs that may be told of; `models`: see logged_here."""
     tags = list(Tag.objects.filter(run=run).order_by("key"))
     system = {
         tag.key.removeprefix("mlflow."): tag.value or ""
@@ -223,7 +225,7 @@ def run_detail(run: Run, visible: QuerySet[Run]) -> RunDetail:
         params=list(Param.objects.filter(run=run).order_by("key")),
         tags=[tag for tag in tags if not tag.key.startswith("mlflow.")],
         system=system,
-        models=logged_here(run),
+        models=logged_here(run, models),
         children=list(children[:200]),
         parent=visible.filter(pk=parent_id).first() if parent_id else None,
         data=[Data(dataset.name, dataset.digest) for dataset in datasets],
@@ -243,14 +245,19 @@ class LoggedHere:
         return self.model_id or self.name
 
 
-def logged_here(run: Run) -> list[LoggedHere]:
-    """The models of a run, the oldest first."""
-    rows = LoggedModel.objects.filter(source_run_id=run.pk, lifecycle_stage=ACTIVE).order_by(
-        "creation_timestamp_ms"
+def logged_here(run: Run, models: QuerySet[LoggedModel]) -> list[LoggedHere]:
+    """The models of a run that may be told of, the oldest first. `models`: all, with the level of who asks."""
+    rows = list(
+        models.filter(source_run_id=run.pk, lifecycle_stage=ACTIVE).order_by(
+            "creation_timestamp_ms"
+        )
     )
-    found = [LoggedHere(row.name, row.artifact_location, row.model_id) for row in rows]
-    if found:
-        return found
+    if rows:
+        return [
+            LoggedHere(row.name, row.artifact_location, row.model_id)
+            for row in rows
+            if row.level >= Level.READ
+        ]
     history = (
         Tag.objects.filter(run=run, key="mlflow.log-model.history")
         .values_list("value", flat=True)

@@ -66,7 +66,9 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
     tab = request.GET.get("tab", "")
     context = {
         "run": found,
-        "detail": query.run_detail(found, access.runs_for(request.user)),
+        "detail": query.run_detail(
+            found, access.runs_for(request.user), access.logged_models_seen_by(request.user)
+        ),
         "tab": tab if tab in TABS else "overview",
     }
     if context["tab"] == "artifacts":

@@ -55,6 +55,43 @@ class MlflowUser(models.Model):
         self.delete()
 
 
+class Role(models.Model):
+    """A bundle of MLflow's grants. One named `__user_<id>__` holds what its only user was given directly."""
+
+    id = models.AutoField(primary_key=True)
+    name = models.CharField(max_length=255)
+    workspace = models.CharField(max_length=63)
+    description = models.CharField(max_length=1024, null=True)
+
+    class Meta:
+        managed = False
+        db_table = "roles"
+
+
+class RolePermission(models.Model):
+    """A grant of MLflow's: a permission on a resource, `*` for each of its type."""
+
+    id = models.AutoField(primary_key=True)
+    role = models.ForeignKey(Role, models.DO_NOTHING, related_name="permissions")
+    resource_type = models.CharField(max_length=64)
+    resource_pattern = models.CharField(max_length=255)
+    permission = models.CharField(max_length=255)
+
+    class Meta:
+        managed = False
+        db_table = "role_permissions"
+
+
+class UserRoleAssignment(models.Model):
+    id = models.AutoField(primary_key=True)
+    user = models.ForeignKey(MlflowUser, models.DO_NOTHING, related_name="assignments")
+    role = models.ForeignKey(Role, models.DO_NOTHING, related_name="assignments")
+
+    class Meta:
+        managed = False
+        db_table = "user_role_assignments"
+
+
 class User(AbstractUser):
     """A person or a program that signs in. Its row in MLflow's table is written in the same transaction."""
 
@@ -126,6 +163,36 @@ class AccessToken(models.Model):
         """Remember that it was used, to the minute: a write at each request would cost more than it tells."""
         if self.last_used_at is None or now() - self.last_used_at > timedelta(minutes=1):
             AccessToken.objects.filter(pk=self.pk).update(last_used_at=now())
+
+
+class Permission(models.TextChoices):
+    """What can be granted, in MLflow's words. DENY wins over every other grant on the same resource."""
+
+    READ = "READ", "Read"
+    USE = "USE", "Use"
+    EDIT = "EDIT", "Edit"
+    MANAGE = "MANAGE", "Manage"
+    DENY = "DENY", "Deny"
+
+
+class Grant(models.Model):
+    """A permission on a resource of Studio's own: endpoints now. MLflow's resources have MLflow's grants."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="grants")
+    resource_type = models.CharField(max_length=32)
+    resource_id = models.CharField(max_length=64, help_text="`*` for each resource of the type.")
+    permission = models.CharField(max_length=8, choices=Permission.choices)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "resource_type", "resource_id"], name="grant_once"
+            )
+        ]
+        indexes = [models.Index(fields=["resource_type", "resource_id"], name="grant_resource")]
+
+    def __str__(self) -> str:
+        return f"{self.permission} on {self.resource_type} {self.resource_id} for {self.user}"
 
 
 class AuditEvent(models.Model):

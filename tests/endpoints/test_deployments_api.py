@@ -11,8 +11,9 @@ from django.utils.timezone import now
 
 from endpoints import logs
 from endpoints.models import AttemptStep, Deployment, Endpoint, State, Wanted
-from registry.models import WORKSPACE, ModelVersion, RegisteredModelAlias
+from registry.models import ModelVersion, RegisteredModelAlias
 from studio.accounts.models import AccessToken, AuditEvent, User
+from studio.accounts.permissions import WORKSPACE
 from tests.support.rows import make_version
 from tests.support.serving import (
     enqueued,

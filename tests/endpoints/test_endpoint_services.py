@@ -15,8 +15,9 @@ from django.db import connection
 from endpoints import services
 from endpoints.models import Deployment, Endpoint, State, Wanted
 from endpoints.tasks import reconcile
-from registry.models import WORKSPACE, ModelVersion
+from registry.models import ModelVersion
 from studio.accounts.models import AuditEvent, User
+from studio.accounts.permissions import WORKSPACE
 from studio.lib.errors import Conflict, NotFound, StateConflict
 from studio.lib.notify import ROUTES
 from studio.lib.secrets import decrypt, digest
@@ -128,18 +129,15 @@ class TestDeploy:
         with pytest.raises(NotFound, match="no longer an endpoint named 'iris'"):
             services.deploy(endpoint=endpoint, version=version, name="blue", by=alice)
 
-    def test_a_new_name_makes_the_endpoint_and_a_known_one_is_used(
-        self, alice: User, version: ModelVersion
-    ) -> None:
-        services.deploy_to(name="iris", version=version, deployment="blue", by=alice)
-        services.deploy_to(name="iris", version=version, deployment="green", by=alice)
-        assert [str(row) for row in Deployment.objects.all()] == ["iris/blue", "iris/green"]
+    def test_a_new_name_makes_the_endpoint(self, alice: User, version: ModelVersion) -> None:
+        services.deploy_to_new(name="iris", version=version, deployment="blue", by=alice)
+        assert str(Deployment.objects.get()) == "iris/blue"
         assert Endpoint.objects.get().created_by == alice
 
     def test_what_is_refused_leaves_no_new_endpoint(self, alice: User) -> None:
         nameless = ModelVersion(workspace=WORKSPACE, name="x" * 300, version=1)
         with pytest.raises(Exception, match="too long"):
-            services.deploy_to(name="iris", version=nameless, deployment="blue", by=alice)
+            services.deploy_to_new(name="iris", version=nameless, deployment="blue", by=alice)
         assert not Endpoint.objects.exists()
 
 

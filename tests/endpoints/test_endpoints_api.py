@@ -288,7 +288,12 @@ class TestStrangers:
     ) -> None:
         before = [*Endpoint.objects.values(), *Endpoint.objects.values("deployments__state")]
         refused = call(strange, method, path, body)
-        assert (refused.status_code, error(refused)["code"]) == (404, "not_found")
+        if path:
+            assert (refused.status_code, error(refused)["code"]) == (404, "not_found")
+        elif method == "get":
+            assert refused.json() == {"items": [], "next": None}
+        else:
+            assert (refused.status_code, error(refused)["code"]) == (403, "forbidden")
         assert before == [
             *Endpoint.objects.values(),
             *Endpoint.objects.values("deployments__state"),

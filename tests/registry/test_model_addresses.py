@@ -10,13 +10,13 @@ import pytest
 from pytest_django import Settings
 
 from registry.models import (
-    WORKSPACE,
     ModelVersion,
     RegisteredModel,
     RegisteredModelAlias,
     RegisteredModelTag,
 )
 from registry.query import folder_of, model_list, parse_uri, storage_of
+from studio.accounts.permissions import WORKSPACE
 from studio.lib.errors import NotFound
 from tests.support.rows import make_version
 from tracking.models import LoggedModel, Run

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Each may import those after it, and itself.
 LAYERS = ["endpoints", "registry", "tracking", "studio.mlflow", "studio.accounts", "studio.lib"]
 # What one app shows another.
-OPEN = {"models", "query", "access", "services", "signals", "guards"}
+OPEN = {"models", "query", "access", "permissions", "services", "signals", "guards"}
 EXCEPTIONS = {
     # What a model's files say is the registry's knowledge; endpoints serve by it.
     "registry.mlmodel",

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from registry.models import WORKSPACE, ModelVersion, RegisteredModel
+from registry.models import ModelVersion, RegisteredModel
+from studio.accounts.permissions import WORKSPACE
 from tracking.models import Experiment, LatestMetric, Metric, Param, Run, Tag
 
 _numbers = itertools.count(1)

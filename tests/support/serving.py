@@ -15,8 +15,9 @@ from django.utils.timezone import now
 
 from endpoints import environments, interpreters, lifecycle, requirements, services
 from endpoints.models import Attempt, Deployment, Endpoint, Replica, ReplicaState
-from registry.models import WORKSPACE, ModelVersion
+from registry.models import ModelVersion
 from studio.accounts.models import User
+from studio.accounts.permissions import WORKSPACE
 from tests.support.rows import make_version
 
 _numbers = itertools.count(1)

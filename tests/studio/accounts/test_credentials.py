@@ -194,8 +194,8 @@ def test_a_changed_password_counts_at_once(alice: User) -> None:
 
 def test_a_header_goes_before_a_session(as_bob: Client, alice: User, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
-    assert as_bob.get("/experiments/").status_code == 404
-    assert as_bob.get("/experiments/", headers=headers).status_code == 200
+    assert "Welcome, bob" in as_bob.get("/").content.decode()
+    assert "Welcome, alice" in as_bob.get("/", headers=headers).content.decode()
     wrong = as_bob.get("/settings/tokens/", headers={"Authorization": "Bearer studio_x"})
     assert wrong.status_code == 401
 
