@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import path
+from django.core.validators import RegexValidator
+from django.urls import include, path
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -14,7 +15,9 @@ from rest_framework.views import APIView
 from studio.accounts import access, services
 from studio.accounts.guards import once
 from studio.accounts.models import AccessToken, User
-from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
+from studio.lib.api import PAGE_PARAMETER, ErrorOutput, Text, listed, page
+
+_seen = RegexValidator(r"\A[^\x00]*[^\s\x00][^\x00]*\Z", "Write something that can be seen.")
 
 
 class TokenOutput(serializers.Serializer[AccessToken]):
@@ -32,7 +35,7 @@ class IssuedTokenOutput(TokenOutput):
 class Tokens(APIView):
     @extend_schema_serializer(component_name="TokenCreate")
     class Input(serializers.Serializer[Any]):
-        label = serializers.CharField(max_length=100)  # type: ignore[assignment]
+        label = Text(max_length=100, rule=_seen)  # type: ignore[assignment]
 
     @extend_schema(responses={200: listed("TokenList", TokenOutput)}, parameters=[PAGE_PARAMETER])
     def get(self, request: Request) -> Response:
@@ -67,4 +70,5 @@ def _signed_in(request: Request) -> User:
 urlpatterns = [
     path("tokens", Tokens.as_view(), name="tokens"),
     path("tokens/<int:pk>", Token.as_view(), name="token"),
+    path("", include("studio.accounts.user_api")),
 ]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import hmac
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.backends import ModelBackend
 from django.core.cache import cache
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest
 
+from studio.accounts import limiter
 from studio.accounts.models import AccessToken, User
 from studio.lib.secrets import derive, digest
 
@@ -16,15 +21,46 @@ from studio.lib.secrets import derive, digest
 _PASSWORD_REMEMBERED = 60
 
 
-def user_from_header(header: str) -> User | None:
-    """Return the user that the header proves, or None: unknown scheme, bad encoding, wrong or revoked."""
+class Passwords(ModelBackend):
+    """Every way in by a password: the pages' form, Django's administration, Basic authentication.
+
+    Who is unknown, disabled or wrong is answered alike and costs one hash. Raises TooManyAttempts.
+    """
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        if username is None or password is None:
+            return None
+        address = limiter.address_of(request)
+        return limiter.guess(username, address, lambda: self._prove(username, password))
+
+    def _prove(self, username: str, password: str) -> User | None:
+        user = User.objects.filter(username=username, is_active=True).first()
+        if user is not None and cache.get(_remembered(user, password)):
+            return user
+        user = super().authenticate(None, username=username, password=password)
+        if user is not None:
+            cache.set(_remembered(user, password), 1, _PASSWORD_REMEMBERED)
+        return user
+
+
+def user_from_header(header: str, request: HttpRequest | None = None) -> User | None:
+    """Return the user that the header proves, or None: unknown scheme, bad encoding, wrong or revoked.
+
+    Raises TooManyAttempts for a user name and the request's address that are locked out.
+    """
     scheme, _, given = header.partition(" ")
     given = given.strip()
     match scheme.lower():
         case "bearer":
             return user_from_token(given)
         case "basic":
-            return _user_from_basic(given)
+            return _user_from_basic(given, request)
     return None
 
 
@@ -38,7 +74,7 @@ def user_from_token(text: str) -> User | None:
     return token.user
 
 
-def _user_from_basic(given: str) -> User | None:
+def _user_from_basic(given: str, request: HttpRequest | None) -> User | None:
     try:
         username, separator, password = (
             base64.b64decode(given, validate=True).decode().partition(":")
@@ -50,24 +86,22 @@ def _user_from_basic(given: str) -> User | None:
     if password.startswith(AccessToken.PREFIX):
         user = user_from_token(password)
         return user if user is not None and user.username == username else None
-    return _user_from_password(username, password)
+    return _user_from_password(username, password, request)
 
 
-def _user_from_password(username: str, password: str) -> User | None:
-    """Check the password, at the cost of its hash only once a minute.
+def _user_from_password(username: str, password: str, request: HttpRequest | None) -> User | None:
+    """Check the password, at the cost of its hash only once a minute, and of one statement until then."""
+    here = limiter.locked(OuterRef("username")).filter(address=limiter.address_of(request))
+    known = User.objects.filter(username=username, is_active=True).annotate(locked=Exists(here))
+    user = known.first()
+    if user is not None and not user.locked and cache.get(_remembered(user, password)):
+        return user
+    proved = authenticate(request, username=username, password=password)
+    return proved if isinstance(proved, User) else None
 
-    The stored hash is part of what is remembered: a changed password counts at once.
-    """
-    user = User.objects.filter(username=username, is_active=True).first()
-    if user is not None:
-        key = derive(settings.SECRET_KEY, "password cache")
-        message = "\0".join((str(user.pk), user.password, password))
-        remembered = f"password:{hmac.new(key, message.encode(), 'sha256').hexdigest()}"
-        if cache.get(remembered):
-            return user
-        if user.check_password(password):
-            cache.set(remembered, 1, _PASSWORD_REMEMBERED)
-            return user
-        return None
-    authenticate(username=username, password=password)  # takes as long as for a user who is there
-    return None
+
+def _remembered(user: User, password: str) -> str:
+    """The cache's key of a right password. The stored hash is part of it: a changed password counts at once."""
+    key = derive(settings.SECRET_KEY, "password cache")
+    message = "\0".join((str(user.pk), user.password, password))
+    return f"password:{hmac.new(key, message.encode(), 'sha256').hexdigest()}"

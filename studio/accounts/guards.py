@@ -27,10 +27,10 @@ _Path = ParamSpec("_Path")
 _Post = Callable[Concatenate[_View, Request, _Path], Response]
 
 _HEADER = "Idempotency-Key"
-_KEY = re.compile(r"[!-~]{1,255}")
+_KEY = re.compile(r"^[!-~]{1,255}$")
 _PARAMETER = OpenApiParameter(
     _HEADER,
-    str,
+    {"type": "string", "pattern": _KEY.pattern},
     OpenApiParameter.HEADER,
     description="1 to 255 visible characters of your choice, a UUID for instance. The same request with the same "
     "key, sent again within 24 hours, is answered as the first time and does nothing. Errors are not kept.",

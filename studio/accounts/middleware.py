@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from studio.accounts.credentials import user_from_header
+from studio.lib.errors import TooManyAttempts
 from studio.lib.http import PROGRAM_PATHS, program_error, same_origin
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -23,19 +24,28 @@ class Credentials:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         header = request.headers.get("Authorization", "")
-        request.by_session = not header  # type: ignore[attr-defined]
+        request.by_session = by_session = not header or _is_remembered(request, header)  # type: ignore[attr-defined]
         if header:
-            user = user_from_header(header)
+            try:
+                user = user_from_header(header, request)
+            except TooManyAttempts as locked:
+                return too_many_attempts(request, locked)
             if user is None:
                 return unauthenticated(
                     request, "The user name and password, or the token, are not valid."
                 )
             request.user = user
-            # Other sites cannot send this header for a signed-in visitor: nothing to forge.
-            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+            # Other sites cannot make a visitor's browser send a header of a program: nothing to forge.
+            request._dont_enforce_csrf_checks = not by_session  # type: ignore[attr-defined]
         response = self.get_response(request)
         patch_vary_headers(response, ["Authorization"])
         return response
+
+
+def _is_remembered(request: HttpRequest, header: str) -> bool:
+    """Whether a browser sends a password that its own prompt once asked for: on any site's behalf, as a cookie."""
+    of_browser = "Sec-Fetch-Site" in request.headers or "Origin" in request.headers
+    return of_browser and header[:5].lower() == "basic"
 
 
 class SignInRequired(LoginRequiredMiddleware):
@@ -76,7 +86,15 @@ class SignInRequired(LoginRequiredMiddleware):
         return super().handle_no_permission(request, view_func)
 
 
+def too_many_attempts(request: HttpRequest, locked: TooManyAttempts) -> HttpResponse:
+    response = program_error(request.path, locked.code.upper(), locked.message, locked.status)
+    response["Retry-After"] = str(locked.retry_after)
+    return response
+
+
 def unauthenticated(request: HttpRequest, message: str) -> HttpResponse:
     response = program_error(request.path, "UNAUTHENTICATED", message, 401)
-    response["WWW-Authenticate"] = 'Basic realm="Studio"'
+    # A page's own request brings up no prompt: what is entered there outlasts signing out.
+    scheme = "Bearer" if request.path.startswith("/mlflow/") else "Basic"
+    response["WWW-Authenticate"] = f'{scheme} realm="Studio"'
     return response

@@ -10,10 +10,13 @@ from django.contrib.auth.models import AbstractUser
 from django.db import connection, models, transaction
 from django.utils.timezone import now
 
+from studio.lib.notify import ROUTES, notify
 from studio.lib.secrets import digest
 
 # What MLflow stores where Studio keeps the password: no hash of anything (see MlflowUser).
 UNUSABLE_HASH = "!"
+# What decides whether and where a user's tokens are good.
+_LET_IN = {"is_active", "is_superuser"}
 
 
 # MLflow keeps these tables for a way back: it reads them no more, but they still refer to its users.
@@ -81,6 +84,11 @@ class RolePermission(models.Model):
         managed = False
         db_table = "role_permissions"
 
+    @property
+    def is_direct(self) -> bool:
+        """Given to a user, not to a role that people made."""
+        return self.role.name.startswith("__user_")
+
 
 class UserRoleAssignment(models.Model):
     id = models.AutoField(primary_key=True)
@@ -106,11 +114,15 @@ class User(AbstractUser):
                     "password_hash": UNUSABLE_HASH,
                 },
             )
+            # The gateway knows who is let in. A sign-in, which saves `last_login` alone, is nothing to it.
+            if _LET_IN & set(kwargs.get("update_fields") or _LET_IN):
+                notify(ROUTES)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         with transaction.atomic():
             for row in MlflowUser.objects.filter(username=self.username):
                 row.delete_with_grants()
+            notify(ROUTES)
             return super().delete(*args, **kwargs)
 
     @property
@@ -193,6 +205,33 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.permission} on {self.resource_type} {self.resource_id} for {self.user}"
+
+
+class PasswordLink(models.Model):
+    """A way to set a password once, which an administrator makes. Only a digest of its secret is kept.
+
+    A user has one at most: a new one ends the one before.
+    """
+
+    LASTS = timedelta(hours=1)
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, related_name="password_link")
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+
+
+class Attempts(models.Model):
+    """Failures from one address to prove something: to be a user, or to hold a link (studio.accounts.limiter)."""
+
+    subject = models.CharField(max_length=150, help_text="A user name, whether it is one or not.")
+    address = models.CharField(max_length=64)
+    count = models.PositiveIntegerField()
+    since = models.DateTimeField(help_text="When the first of them was made.")
+    locked_until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["subject", "address"], name="attempts_once")]
+        indexes = [models.Index(fields=["since"], name="attempts_since")]
 
 
 class AuditEvent(models.Model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
@@ -15,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from studio.accounts import access, services
 from studio.accounts.models import User
+from studio.lib.errors import TooManyAttempts
 
 
 class SignInForm(AuthenticationForm):
@@ -29,6 +32,15 @@ class SignIn(LoginView):
     template_name = "accounts/login.html"
     authentication_form = SignInForm
     redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().post(request, *args, **kwargs)
+        except TooManyAttempts as locked:
+            form = SignInForm(request)
+            context = self.get_context_data(form=form, refused=locked.message)
+            headers = {"Retry-After": str(locked.retry_after)}
+            return self.render_to_response(context, status=locked.status, headers=headers)
 
 
 class SignOut(LogoutView):

@@ -10,6 +10,7 @@ StudioError              500
 │   └── StateConflict         another process moved first
 ├── Unservable           422  this model version cannot be deployed
 ├── IdempotencyKeyReused 422  the key was sent before, with another body
+├── TooManyAttempts      429  too many wrong passwords or links from one address
 └── Unavailable          503  a part of Studio is not answering
 """
 
@@ -57,6 +58,16 @@ class Unservable(StudioError):
 
 class IdempotencyKeyReused(StudioError):
     code, status = "idempotency_key_reused", 422
+
+
+class TooManyAttempts(StudioError):
+    """`retry_after`: seconds until the next attempt is looked at. The code is MLflow's word for it."""
+
+    code, status = "request_limit_exceeded", 429
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(StudioError):

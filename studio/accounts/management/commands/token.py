@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from studio.accounts import services
+from studio.accounts.management.running import check_running
 from studio.accounts.models import User
 
 
@@ -21,6 +22,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, user: str, name: str, **options: Any) -> None:
+        check_running()
         try:
             owner = User.objects.get(username=user)
         except User.DoesNotExist:
