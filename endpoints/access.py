@@ -12,8 +12,8 @@ from studio.accounts.permissions import Level
 from studio.lib.errors import Forbidden, NotFound
 
 
-def endpoints_for(user: User | AnonymousUser) -> QuerySet[Endpoint]:
-    return Endpoint.objects.visible_to(user)
+def endpoints_for(user: User | AnonymousUser, needs: Level = Level.READ) -> QuerySet[Endpoint]:
+    return Endpoint.objects.visible_to(user, needs)
 
 
 def endpoint_for(user: User | AnonymousUser, name: str, needs: Level = Level.READ) -> Endpoint:
@@ -46,6 +46,11 @@ def creator(user: User | AnonymousUser) -> User:
         "You may not make endpoints. An administrator can give you EDIT on all endpoints, "
         "or somebody can give you EDIT on one that is there."
     )
+
+
+def may_deploy(user: User) -> bool:
+    """Whether there is an endpoint that the user may deploy to, or the user may make one."""
+    return may_create(user, ENDPOINT) or endpoints_for(user, Level.EDIT).exists()
 
 
 def target_for(user: User | AnonymousUser, name: str) -> Endpoint | None:

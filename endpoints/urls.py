@@ -2,18 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import views
+from endpoints import access_views, views
 
 app_name = "endpoints"
 urlpatterns = [
     path("endpoints/", views.endpoints, name="endpoints"),
     path("models/<str:name>/versions/<int:version>/deploy/", views.deploy, name="deploy"),
-    path(
-        "models/<str:name>/versions/<int:version>/deployments/",
-        views.of_version,
-        name="of-version",
-    ),
     path("endpoints/<str:name>/", views.endpoint, name="endpoint"),
+    path("endpoints/<str:name>/access/", access_views.endpoint, name="access"),
     path("endpoints/<str:name>/overview/", views.overview, name="overview"),
     path("endpoints/<str:name>/test/", views.test, name="test"),
     path("endpoints/<str:name>/keys/", views.keys, name="keys"),

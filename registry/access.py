@@ -11,8 +11,9 @@ from studio.accounts.models import User
 from studio.accounts.permissions import WORKSPACE, Level
 
 
-def models_for(user: User | AnonymousUser) -> QuerySet[RegisteredModel]:
-    return RegisteredModel.objects.visible_to(user).filter(workspace=WORKSPACE).without_prompts()
+def models_for(user: User | AnonymousUser, needs: Level = Level.READ) -> QuerySet[RegisteredModel]:
+    found = RegisteredModel.objects.visible_to(user, needs)
+    return found.filter(workspace=WORKSPACE).without_prompts()
 
 
 def model_for(user: User | AnonymousUser, name: str, needs: Level = Level.READ) -> RegisteredModel:

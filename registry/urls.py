@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from registry import views
+from registry import access_views, views
 
 app_name = "registry"
 urlpatterns = [
@@ -10,5 +10,6 @@ urlpatterns = [
     path("runs/<str:run_id>/register/", views.register, name="register"),
     path("runs/<str:run_id>/registered/", views.registered, name="registered"),
     path("models/<str:name>/", views.model, name="model"),
+    path("models/<str:name>/access/", access_views.model, name="access"),
     path("models/<str:name>/versions/<int:version>/", views.version, name="version"),
 ]

@@ -15,6 +15,7 @@ from registry import access, query, services
 from registry.mlmodel import read, requirements
 from registry.models import ModelVersion
 from studio.accounts.access import signed_in
+from studio.accounts.permissions import Level
 from studio.lib.errors import NotFound, Unservable
 from studio.mlflow.services import MlflowRefused
 from tracking import access as tracking
@@ -105,7 +106,8 @@ def register(request: HttpRequest, run_id: str) -> HttpResponse:
         else:
             messages.success(request, f"Registered as {name}, version {number}.")
             return redirect("registry:version", name, number)
-    names = access.models_for(by).order_by("name").values_list("name", flat=True)[:500]
+    own = access.models_for(by, Level.EDIT)
+    names = own.order_by("name").values_list("name", flat=True)[:500]
     context = {"run": run, "form": form, "names": names, "logged": logged}
     return render(request, "registry/register.html", context, status=422 if form.errors else 200)
 

@@ -71,10 +71,18 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Value:
+    """A run's last value of a metric. `best`: none that was asked for comes before it."""
+
+    number: float | None
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     run: Run
     params: list[str | None]
-    metrics: list[float | None]
+    metrics: list[Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +129,21 @@ def run_page(runs: QuerySet[Run], wanted: RunFilter) -> RunPage:
     shown = list(search.ordered(found, wanted.order_by)[(page - 1) * PAGE : page * PAGE])
     params, metrics = _params_of(shown), _metrics_of(shown)
     param_keys, metric_keys = _common(params), _common(metrics)
+    param_columns = _columns(wanted, "params", param_keys)
+    metric_columns = _columns(wanted, "metrics", metric_keys)
+    best = {
+        column.key: metrics[shown[0].pk].get(column.key)
+        for column in metric_columns
+        if column.sorted and page == 1
+    }
     rows = [
         Row(
             run,
-            [params[run.pk].get(key) for key in param_keys[:_COLUMNS]],
-            [metrics[run.pk].get(key) for key in metric_keys[:_COLUMNS]],
+            [params[run.pk].get(column.key) for column in param_columns],
+            [
+                _value(metrics[run.pk].get(column.key), best.get(column.key))
+                for column in metric_columns
+            ],
         )
         for run in shown
     ]
@@ -133,11 +151,23 @@ def run_page(runs: QuerySet[Run], wanted: RunFilter) -> RunPage:
         rows,
         total,
         page,
-        [sort_column(wanted, f"params.`{key}`", key) for key in param_keys[:_COLUMNS]],
-        [sort_column(wanted, f"metrics.`{key}`", key) for key in metric_keys[:_COLUMNS]],
-        max(0, len(param_keys) - _COLUMNS),
-        max(0, len(metric_keys) - _COLUMNS),
+        param_columns,
+        metric_columns,
+        len(param_keys) - len(param_columns),
+        len(metric_keys) - len(metric_columns),
     )
+
+
+def _columns(wanted: RunFilter, kind: str, keys: list[str]) -> list[Column]:
+    """The first keys as columns; what the table is sorted by is one of them."""
+    columns = [sort_column(wanted, f"{kind}.`{key}`", key) for key in keys]
+    shown = columns[:_COLUMNS]
+    hidden = [column for column in columns[_COLUMNS:] if column.sorted]
+    return [*shown[:-1], *hidden] if hidden else shown
+
+
+def _value(number: float | None, best: float | None) -> Value:
+    return Value(number, number is not None and number == best)  # NaN is not even itself
 
 
 def sort_column(wanted: RunFilter, clause: str, key: str) -> Column:
@@ -164,9 +194,8 @@ def _metrics_of(runs: list[Run]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _common(
-    values: dict[str, dict[str, str]] | dict[str, dict[str, float]],
-) -> list[str]:
+def _common(values: dict[str, dict[str, str]] | dict[str, dict[str, float]]) -> list[str]:
+    """All keys, the most common first."""
     counts = Counter(key for given in values.values() for key in given)
     return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 

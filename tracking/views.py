@@ -72,7 +72,7 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
         "tab": tab if tab in TABS else "overview",
     }
     if context["tab"] == "artifacts":
-        context |= _listing(found, "")
+        context |= _listing(found.artifact_uri or "", "")
     return render(request, "tracking/run.html", context)
 
 
@@ -88,11 +88,9 @@ def series(request: HttpRequest, run_id: str) -> HttpResponse:
 def artifacts(request: HttpRequest, run_id: str) -> HttpResponse:
     """One folder of the artifact tree, as a fragment."""
     found = access.run_for(request.user, run_id)
-    return render(
-        request,
-        "tracking/_artifacts.html",
-        {"run": found} | _listing(found, request.GET.get("path", "")),
-    )
+    listing = _listing(_address(request, found), request.GET.get("path", ""))
+    context = {"run": found, "model": request.GET.get("model", "")}
+    return render(request, "tracking/_artifacts.html", context | listing)
 
 
 @require_safe
@@ -100,11 +98,16 @@ def preview(request: HttpRequest, run_id: str) -> HttpResponse:
     """The beginning of a text file, or an image, as a fragment."""
     found = access.run_for(request.user, run_id)
     relative = request.GET.get("path", "")
-    path = store.open_path(store.folder_of(found.artifact_uri or ""), relative)
+    path = store.open_path(store.folder_of(_address(request, found)), relative)
     if path.is_dir():
         raise NotFound(f"{relative} is a folder: open it to see its files.")
     entry = store.Entry(path.name, relative, False, path.stat().st_size)
-    context = {"run": found, "entry": entry, "is_image": entry.kind in _IMAGES}
+    context: dict[str, Any] = {
+        "run": found,
+        "model": request.GET.get("model", ""),
+        "entry": entry,
+        "is_image": entry.kind in _IMAGES,
+    }
     if not context["is_image"]:
         with path.open("rb") as file:
             head = file.read(_PREVIEW)
@@ -119,7 +122,7 @@ def preview(request: HttpRequest, run_id: str) -> HttpResponse:
 def download(request: HttpRequest, run_id: str) -> HttpResponse | FileResponse:
     """A file, streamed. Never a document of this site: it comes sandboxed, and as a download unless an image."""
     found = access.run_for(request.user, run_id)
-    path = store.open_path(store.folder_of(found.artifact_uri or ""), request.GET.get("path", ""))
+    path = store.open_path(store.folder_of(_address(request, found)), request.GET.get("path", ""))
     if path.is_dir():
         raise NotFound(f"{path.name} is a folder: download its files one by one.")
     entry = store.Entry(path.name, "", False, path.stat().st_size)
@@ -133,10 +136,22 @@ def download(request: HttpRequest, run_id: str) -> HttpResponse | FileResponse:
     return response
 
 
-def _listing(run: Run, path: str) -> dict[str, object]:
+def _address(request: HttpRequest, run: Run) -> str:
+    """Where the files lie that are asked for: the run's own, or those of a model that it has logged. Raises NotFound."""
+    key = request.GET.get("model", "")
+    if not key:
+        return run.artifact_uri or ""
+    logged = query.logged_here(run, access.logged_models_seen_by(request.user))
+    for model in logged:
+        if model.key == key:
+            return model.source
+    raise NotFound(f"The run {run} has logged no model {key!r}.")
+
+
+def _listing(address: str, path: str) -> dict[str, object]:
     """A folder's entries, or why it cannot be shown: a run may name a store that Studio does not open."""
     try:
-        root = store.folder_of(run.artifact_uri or "")
+        root = store.folder_of(address)
     except NotFound as outside:
         return {"entries": [], "told": outside.message}
     return {"entries": store.entries(root, path)}

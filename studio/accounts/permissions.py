@@ -63,6 +63,18 @@ class _MlflowLevel(Func):
         OR granted.resource_type = 'workspace' AND granted.resource_pattern = '*' AND granted.permission = 'MANAGE'
     )"""  # noqa: S608 - constants
 
+    def of_one(self) -> Func:
+        """The same by a function in the database (migration 0005), for one row or a few.
+
+        To plan the statement above takes PostgreSQL 0.5 ms, five times as long as to run it, and Django
+        prepares no statements: the function has its plan ready. Over many rows the statement is the faster.
+        """
+        return Func(
+            *self.source_expressions,
+            function="studio_mlflow_level",
+            output_field=self.output_field,
+        )
+
 
 class _StudioLevel(Func):
     """Of user id, resource type and id."""
@@ -76,7 +88,7 @@ class _StudioLevel(Func):
     )"""  # noqa: S608 - constants
 
 
-def mlflow_level(user: User, resource_type: str, resource: str, part: str = "") -> Expression:
+def mlflow_level(user: User, resource_type: str, resource: str, part: str = "") -> _MlflowLevel:
     """The user's level on a resource of MLflow's: `resource` names the column with its id.
 
     `part` is the type of something that belongs to it, a run of an experiment say. It takes READ on the
@@ -118,15 +130,15 @@ class GovernedQuerySet(models.QuerySet[_Row]):
         """The user's level on each row."""
         raise NotImplementedError
 
-    def visible_to(self, user: User | AnonymousUser) -> Self:
-        """Those that the user may READ."""
+    def visible_to(self, user: User | AnonymousUser, needs: Level = Level.READ) -> Self:
+        """Those that the user may READ, or on which the user has the level that is needed."""
         if isinstance(user, AnonymousUser):
             return self.none()
         if user.is_administrator:
             return self
-        return self.alias(own_level=self.level_for(user)).filter(own_level__gte=Level.READ)
+        return self.alias(own_level=self.level_for(user)).filter(own_level__gte=needs)
 
     def with_level(self, user: User) -> Self:
-        """All of them, each with the user's `level` on it."""
+        """All of them, each with the user's `level` on it. For few rows: it is computed row by row."""
         level = Value(int(Level.MANAGE)) if user.is_administrator else self.level_for(user)
-        return self.annotate(level=level)
+        return self.annotate(level=level.of_one() if isinstance(level, _MlflowLevel) else level)

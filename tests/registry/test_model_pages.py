@@ -23,6 +23,7 @@ from registry.models import (
 from studio.accounts.models import User
 from studio.accounts.permissions import WORKSPACE
 from studio.lib.errors import NotFound
+from tests.support.grants import grant_mlflow
 from tests.support.pages import Page, page
 from tests.support.rows import make_version
 from tracking.models import LoggedModel, Run
@@ -225,6 +226,18 @@ def test_registering_offers_the_models_of_the_run(as_alice: Client, run: Run) ->
     assert "csrfmiddlewaretoken" in [field["name"] for field in read.all("input")]
 
 
+def test_only_models_that_may_be_changed_are_offered_by_name(
+    as_bob: Client, bob: User, run: Run
+) -> None:
+    for name in ("churn", "iris"):
+        make_version(name, 1)
+    grant_mlflow(bob, "experiment", run.experiment_id, "READ")
+    grant_mlflow(bob, "registered_model", "churn", "READ")
+    grant_mlflow(bob, "registered_model", "iris", "EDIT")
+    read = open_page(as_bob, f"/runs/{run.pk}/register/")
+    assert [option["value"] for option in read.all("option")] == ["m-1", "iris"]
+
+
 def test_a_run_without_models_has_nothing_to_register(
     as_alice: Client, make_experiment: Callable[..., Any], make_run: Callable[..., Run]
 ) -> None:
@@ -259,7 +272,7 @@ def test_registering_while_mlflow_is_away_is_told(as_alice: Client, run: Run) ->
 
 def address(name: str, run: Run) -> str:
     arguments: dict[str, list[Any]] = {
-        "models": [], "model": ["churn"], "version": ["churn", 1],
+        "models": [], "model": ["churn"], "access": ["churn"], "version": ["churn", 1],
     }  # fmt: skip
     return reverse(f"registry:{name}", args=arguments.get(name, [run.pk]))
 
@@ -312,7 +325,8 @@ def test_the_number_of_queries_does_not_grow(
         open_page(as_alice, "/models/")
     with django_assert_num_queries(6):  # session, user, model, versions, aliases, runs
         open_page(as_alice, "/models/churn/")
-    with django_assert_num_queries(6):  # session, user, version, aliases, tags, run
+    # session, user, version, aliases, tags, run, deployments
+    with django_assert_num_queries(7):
         open_page(as_alice, "/models/churn/versions/1/")
     with django_assert_num_queries(5):  # session, user, run, its models, names
         open_page(as_alice, f"/runs/{run.pk}/register/")

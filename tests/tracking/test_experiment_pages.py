@@ -98,10 +98,10 @@ def test_runs_come_with_their_commonest_params_and_metrics(
     make_run(experiment, "first", metrics={"loss": 0.25}, params={"depth": "8"})
     make_run(experiment, "second", metrics={"loss": float("nan"), "acc": 1e-9})
     read = table(as_alice, experiment)
-    assert read.texts("th") == ["", "Name", "Started", "Took", "By", "depth", "loss", "acc"]
+    assert read.texts("th") == ["", "Name", "Started", "Took", "By", "loss", "acc", "depth"]
     second, first = cells_of(read)
-    assert (first[1], first[3:]) == ("first", ["0.5 s", "alice", "8", "0.25", "–"])
-    assert (second[1], second[3:]) == ("second", ["0.5 s", "alice", "–", "NaN", "1e-09"])
+    assert (first[1], first[3:]) == ("first", ["0.5 s", "alice", "0.25", "–", "8"])
+    assert (second[1], second[3:]) == ("second", ["0.5 s", "alice", "NaN", "1e-09", "–"])
 
 
 def test_more_keys_than_fit_are_counted(
