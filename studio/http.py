@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -12,7 +14,7 @@ from django.http import (
 )
 from django.shortcuts import render
 
-from studio.lib.errors import Invalid, StudioError
+from studio.lib.errors import Invalid, StudioError, TooManyAttempts
 from studio.lib.http import PROGRAM_PATHS, program_error
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,24 @@ POLICY = "; ".join(
 )
 
 
+# What a browser says a request is for (Sec-Fetch-Dest) when it would run or obey the answer.
+_CODE = {"script", "style", "worker", "sharedworker", "serviceworker", "audioworklet", "xslt"}
+
+
 class ContentSecurityPolicy:
-    """Sets the policy on every answer that has none of its own."""
+    """Sets the policy on every answer that has none of its own.
+
+    To it, 'self' is also a file that somebody has logged: what programs read is never loaded as code.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        asked_as_code = request.headers.get("Sec-Fetch-Dest") in _CODE
+        if asked_as_code and request.path.startswith(PROGRAM_PATHS):
+            told = "This is data. A page does not load it as code."
+            return program_error(request.path, "PERMISSION_DENIED", told, 403)
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
@@ -64,7 +77,10 @@ class Errors:
 def _told(request: HttpRequest, failure: StudioError) -> HttpResponse:
     if request.path.startswith(PROGRAM_PATHS):
         return program_error(request.path, failure.code.upper(), failure.message, failure.status)
-    return error_page(request, failure.status, failure.message)
+    response = error_page(request, failure.status, failure.message)
+    if isinstance(failure, TooManyAttempts):
+        response["Retry-After"] = str(failure.retry_after)
+    return response
 
 
 def _holds_nul(request: HttpRequest) -> bool:
@@ -77,6 +93,18 @@ def _holds_nul(request: HttpRequest) -> bool:
 def error_page(request: HttpRequest, status: int, message: str) -> HttpResponse:
     template = "_error.html" if request.headers.get("HX-Request") else "error.html"
     return render(request, template, {"status": status, "message": message}, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = "This request cannot be read."
+    if isinstance(exception, RequestDataTooBig):
+        largest = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 1024 // 1024
+        message = f"This form holds too much: Studio takes {largest} MB. Send large bodies with a program."
+    if request.path.startswith(PROGRAM_PATHS):
+        return program_error(request.path, "BAD_REQUEST", message, 400)
+    if not hasattr(request, "user"):  # the host's name is wrong: nobody has been asked who he is
+        return HttpResponse(message, status=400, content_type="text/plain; charset=utf-8")
+    return error_page(request, 400, message)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -18,8 +18,10 @@ urlpatterns = [
     path("", include("registry.urls")),
     path("", include("endpoints.urls")),
     path("api/v1/", include("studio.api")),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="accounts:password")),
     path("admin/", admin.site.urls),
     path("", include("studio.mlflow.urls")),
 ]
+handler400 = "studio.http.bad_request"
 handler404 = "studio.http.not_found"
 handler500 = "studio.http.server_error"

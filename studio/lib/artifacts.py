@@ -44,6 +44,10 @@ def folder_of(uri: str) -> Path:
         path = path.lstrip("/")
     elif parts.scheme not in ("file", "") or parts.netloc not in ("", "localhost"):
         raise _outside(uri)
+    # To MLflow a relative path is one of wherever its process runs; of one run to another's none need lead.
+    relative = parts.scheme != "mlflow-artifacts" and not path.startswith("/")
+    if relative or ".." in path.split("/"):
+        raise _outside(uri)
     folder = _below(settings.ARTIFACTS, path, uri)
     if folder == settings.ARTIFACTS.resolve():
         raise NotFound(f"{uri!r} names no folder of its own below STUDIO_ARTIFACTS.")

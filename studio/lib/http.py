@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 
 # Where programs call: no redirect to a sign-in page, no CSRF token, errors as JSON.
-PROGRAM_PATHS = (
+_PROGRAMS = (
     "/api/",
     "/ajax-api/",
     "/graphql",
@@ -18,6 +18,7 @@ PROGRAM_PATHS = (
     "/gateway/",
     "/version",
 )
+PROGRAM_PATHS = _PROGRAMS + tuple(f"/mlflow{path}" for path in _PROGRAMS)
 
 
 def same_origin(request: HttpRequest) -> bool:

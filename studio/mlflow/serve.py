@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import os
 import socket
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import uvicorn
@@ -29,6 +30,7 @@ def main() -> None:
         flask_key,
         _auth_config(settings.HOME.root, database),
     )
+    _seal(settings.SECRET_KEY)
     identity.accept(settings.IDENTITY_KEY)
     config = _server()
     config.load()  # before listening: until then a caller is told at once that nobody answers
@@ -37,10 +39,11 @@ def main() -> None:
 
 def _server() -> uvicorn.Config:
     return uvicorn.Config(
-        "mlflow.server.auth:create_app",
+        "studio.mlflow.edge:create_app",
         factory=True,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=60,  # longer than upstream's: an idle connection is closed by who would use it
         # MLflow lets callers from this machine do more: what a client says of its address must not count.
         proxy_headers=False,
     )
@@ -64,11 +67,25 @@ def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_MODEL_CATALOG_URI": os.environ.get(
+            "MLFLOW_MODEL_CATALOG_URI", ""
+        ),  # ask no other host
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }
     for ambient in ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"):
         os.environ.pop(ambient, None)
+
+
+def _seal(secret_key: str) -> None:
+    """Have MLflow encrypt what it keeps secret by keys of this Studio, where the operator has set none.
+
+    Its own defaults are a passphrase that everybody knows, and for webhooks a key that a restart forgets.
+    """
+    webhooks = urlsafe_b64encode(derive(secret_key, "mlflow webhooks")).decode()
+    os.environ.setdefault("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", webhooks)
+    passphrase = derive(secret_key, "mlflow secrets").hex()
+    os.environ.setdefault("MLFLOW_CRYPTO_KEK_PASSPHRASE", passphrase)
 
 
 def _auth_config(home: Path, database: str) -> Path:

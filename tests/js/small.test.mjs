@@ -7,7 +7,7 @@ const { next } = await load("palette");
 const { atEnd } = await load("follow-log");
 const { other } = await load("theme");
 const { copy } = await load("copy");
-const { toStudio } = await load("mlflow-links");
+const { afterSignIn, toStudio } = await load("mlflow-links");
 
 test("the arrows walk through what the palette found, round and round", () => {
   const items = ["a", "b", "c"];
@@ -71,6 +71,21 @@ for (const [fragment, path] of [
   ["", ""],
 ]) {
   test(`a link of MLflow's to "${fragment}" leads to "${path}"`, () => assert.equal(toStudio(fragment), path));
+}
+
+for (const [next, fragment, path] of [
+  ["/mlflow/", "#/experiments/1/traces", "/mlflow/#/experiments/1/traces"],
+  ["/mlflow", "#/prompts", "/mlflow#/prompts"],
+  ["/mlflow/", "", "/mlflow/"],
+  ["/", "#/experiments/12", "/experiments/12/"],
+  ["/models/", "#main", "/models/"],
+  ["/models/", "", "/models/"],
+  ["", "#/experiments/12", "/experiments/12/"],
+  ["/mlflows/", "#/prompts", "/mlflows/"],
+]) {
+  test(`who was going to "${next}${fragment}" is at "${path}" after signing in`, () => {
+    assert.equal(afterSignIn(next, fragment), path);
+  });
 }
 
 test("a link of MLflow's never leads to another site", () => {

@@ -59,8 +59,15 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def tab(browser: Browser, *, width: int = 1440, theme: Theme = "light") -> Iterator[Tab]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+def tab(
+    browser: Browser, *, width: int = 1440, theme: Theme = "light", proxy: str = ""
+) -> Iterator[Tab]:
+    """A page of its own. What is for another host than this one goes to `proxy`, if there is one."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=theme,
+        proxy={"server": proxy, "bypass": "127.0.0.1"} if proxy else None,
+    )
     context.add_init_script(_LISTEN)
     context.set_default_timeout(20_000)
     opened = Tab(context.new_page())

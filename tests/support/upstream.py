@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from studio.mlflow.edge import PULSE
 from studio.mlflow.serve import private_socket
 from tests.support.processes import until
 
@@ -40,12 +41,14 @@ class Answer:
     headers: list[tuple[str, str]] = field(default_factory=list)
     pieces: Pieces | bytes = b"{}"
     at_once: bool = False  # without reading the body first
+    held: threading.Event | None = None  # nothing is answered until it is set
 
 
 class Upstream:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.answer = Answer()
+        self.pulse = True  # whether it gives a sign of life when asked for one
 
     @property
     def last(self) -> Seen:
@@ -53,6 +56,9 @@ class Upstream:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
+            return
+        if scope["path"] == PULSE:
+            await self._live(send)
             return
         headers = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
@@ -66,14 +72,32 @@ class Upstream:
             await self._read(seen, receive)
         if seen.gone:
             return
+        while answer.held and not answer.held.is_set():
+            await asyncio.sleep(0.02)
         raw = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": raw})
         if isinstance(answer.pieces, bytes):
             await send({"type": "http.response.body", "body": answer.pieces})
             return
+        watch = asyncio.create_task(self._watch(seen, receive))
         async for piece in answer.pieces(seen):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # or nobody would see who has left
+            if seen.gone:
+                return
+        watch.cancel()
         await send({"type": "http.response.body", "body": b""})
+
+    async def _live(self, send: Any) -> None:
+        while not self.pulse:
+            await asyncio.sleep(0.02)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _watch(self, seen: Seen, receive: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        seen.gone = True
 
     async def _read(self, seen: Seen, receive: Any) -> None:
         while True:
@@ -100,6 +124,9 @@ def listening(path: Path) -> Iterator[Upstream]:
         until(lambda: server.started, "the upstream")
         yield app
     finally:
+        app.pulse = True
+        if app.answer.held:
+            app.answer.held.set()
         server.should_exit = True
         thread.join(10)
         listener.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from django.conf import settings
@@ -39,7 +42,7 @@ def serving() -> Iterator[str]:
     port = free_port()
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "8", "--no-ws", "--log-level", "warning",
+        "--http", "1", "--workers", "1", "--blocking-threads", "32", "--no-ws", "--log-level", "error",
         "studio.wsgi:application",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, env=environment(STUDIO_PORT=str(port)))
@@ -56,3 +59,27 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def by_hand(address: str, *lines: str, body: bytes = b"", drop: str = "") -> bytes:
+    """Send a request byte by byte and return what comes back; or go away when all is sent.
+
+    `drop`: "fin" as who hangs up, "rst" as who falls over, "half" as who has nothing more to say.
+    """
+    place = urlsplit(address)
+    with socket.create_connection((place.hostname, place.port), 10) as wire:
+        head = "\r\n".join([*lines, f"Host: {place.netloc}", "Connection: close", "", ""])
+        wire.sendall(head.encode() + body)
+        if drop == "rst":
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if drop == "half":
+            wire.shutdown(socket.SHUT_WR)
+        told = b""
+        while not drop and (piece := wire.recv(65536)):
+            told += piece
+        return told
+
+
+def chunk(content: bytes) -> bytes:
+    """A piece of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(content), content)

@@ -1,4 +1,4 @@
-"""Every route of MLflow's own server is answered through Studio, or stands here with a reason."""
+"""Every route of MLflow's own server is answered through Studio, and has been judged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from django.test import Client
 from django.urls import Resolver404, resolve
 
 from studio.mlflow.forward import forward
+from studio.mlflow.guards import TABLE
+from tests.studio.mlflow.judged_routes import judged, line_for
 from tests.support.web import environment
 
 pytestmark = pytest.mark.django_db  # or there is no test database at all
@@ -22,12 +23,9 @@ NOT_OURS = {
     r"/": "MLflow's own web UI: Studio's first page is here",
     r"/static-files/.*": "files of that UI",
     r"/health": "Studio has /livez and /healthz",
-    r"/signup": "users are Studio's",
     r"/build/.*": "files of that UI",
     r"/api/2\.0mlflow/experiments/search-datasets": "a slip of MLflow's: no client calls it without the slash",
 }
-# In Studio's URL configuration, and refused there: they would write MLflow's table of users alone.
-USER_ROUTES = {"create", "create-ui", "update-password", "update-admin", "delete"}
 
 
 class Route(NamedTuple):
@@ -38,6 +36,14 @@ class Route(NamedTuple):
     def sample(self) -> str:
         """A path that this route takes."""
         return re.sub(r"<[^>]+>|\{[^}]+\}", "x", self.path)
+
+    @property
+    def written(self) -> list[str]:
+        """The methods that are written out in the tables: HEAD goes with GET, and OPTIONS does nothing."""
+        return [method for method in self.methods if method not in ("HEAD", "OPTIONS")]
+
+    def lines(self) -> list[str]:
+        return [line_for(method, self.path) for method in self.written]
 
     def is_not_ours(self) -> bool:
         return any(re.fullmatch(pattern, self.path) for pattern in NOT_OURS)
@@ -92,28 +98,58 @@ def test_a_route_that_is_not_ours_is_not_passed_on(routes: list[Route]) -> None:
     assert [r.path for r in routes if r.is_not_ours() and is_forwarded(r.sample)] == []
 
 
-def test_users_are_not_written_through_mlflow(as_alice: Client, routes: list[Route]) -> None:
-    """An answer of 403 comes from Studio: nobody listens on the reference socket here."""
-    closed = [
-        r for r in routes if "/mlflow/users/" in r.path and r.path.split("/")[-1] in USER_ROUTES
+def test_every_route_has_a_guard_or_is_known_to_need_none(routes: list[Route]) -> None:
+    assert unjudged(routes) == []
+
+
+def test_a_route_that_is_new_in_mlflow_would_be_seen() -> None:
+    new = [
+        Route("/api/2.0/mlflow/runs/forget", ["OPTIONS", "POST"]),
+        Route("/ajax-api/4.0/mlflow/users/invite", ["POST"]),
+        Route("/api/2.0/mlflow/users/create", ["PUT"]),
+        Route("/api/3.0/mlflow/traces/<trace_id>", ["DELETE"]),
+        Route("/api/3.0/mlflow/datasets/{name:path}/wipe", ["GET", "HEAD"]),
     ]
-    assert {route.path.split("/")[-1] for route in closed} == USER_ROUTES
-    for route in closed:
-        for method in {"POST", "PATCH", "PUT", "DELETE", "GET"} & set(route.methods):
-            response = as_alice.generic(
-                method, route.path, headers={"Sec-Fetch-Site": "same-origin"}
-            )
-            assert response.status_code == 403, route
-            assert response.json()["error_code"] == "PERMISSION_DENIED"
+    assert unjudged(new) == [
+        "POST mlflow/runs/forget",
+        "POST mlflow/users/invite",
+        "PUT mlflow/users/create",
+        "DELETE mlflow/traces/*",
+        "GET mlflow/datasets/*/wipe",
+    ]
 
 
-def test_every_route_of_mlflows_users_is_judged(routes: list[Route]) -> None:
-    """A new one must be closed, or be known to only read or to write grants."""
-    known = USER_ROUTES | {"get", "list", "current", "roles", "permissions", "grant", "revoke"}
-    found = {
-        part
-        for route in routes
-        if "/mlflow/users/" in route.path
-        for part in route.path.split("/mlflow/users/")[1].split("/")
+def test_no_line_and_no_guard_is_for_a_route_that_is_not_there(routes: list[Route]) -> None:
+    named = {line for route in routes for line in route.lines()}
+    assert sorted(set(judged()) - named) == []
+    unneeded = [
+        guard.pattern.pattern
+        for guard in TABLE.guards
+        if not any(guard in TABLE.on(method, r.sample) for r in routes for method in r.methods)
+    ]
+    assert unneeded == []
+
+
+def test_no_route_is_named_twice(routes: list[Route]) -> None:
+    """Not by two lines, nor by a guard and a line that says it has none."""
+    lines = judged()
+    assert sorted(line for line in set(lines) if lines.count(line) > 1) == []
+    guarded = {
+        line_for(method, r.path)
+        for r in routes
+        for method in r.written
+        if TABLE.on(method, r.sample)
     }
-    assert found <= known, found - known
+    assert guarded & set(lines) == set()
+
+
+def unjudged(routes: list[Route]) -> list[str]:
+    """What stands neither in the guard table nor among the routes that are known to need no guard."""
+    known = set(judged())
+    return [
+        line
+        for route in routes
+        for method in route.written
+        if (line := line_for(method, route.path)) not in known
+        and not TABLE.on(method, route.sample)
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.mlflow import serve
+from studio.mlflow import serve, upstream
 
 
 def test_the_permission_settings_of_mlflow_are_private_and_hold_any_password(
@@ -36,6 +36,12 @@ def test_what_a_client_says_of_its_address_does_not_count(monkeypatch: pytest.Mo
         "FORWARDED_ALLOW_IPS", "*"
     )  # as a container of some other program may have it
     assert serve._server().proxy_headers is False
+
+
+def test_an_idle_connection_is_closed_by_who_would_use_it() -> None:
+    """Else a request may meet a connection that the server is just closing, and fail for nothing."""
+    kept = upstream.client()._transport._pool._keepalive_expiry  # type: ignore[attr-defined]
+    assert serve._server().timeout_keep_alive > kept
 
 
 def test_a_socket_is_private_and_replaces_what_was_left_there(tmp_path: Path) -> None:
