@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from endpoints.gateway.reply import Reply, Send
 from endpoints.gateway.routes import Route, authorised, choose
 from endpoints.gateway.table import LiveTable
 from endpoints.gateway.watch import Message, Receive, Watch
+
+log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _FORWARDED = (b"content-type", b"accept")
@@ -49,6 +52,7 @@ class Gateway:
         self._inbox = Inbox(limits)
         self._loop = asyncio.get_running_loop()
         self._random = Random()  # noqa: S311 - it divides traffic and tells requests apart
+        self._refusals, self._told_of_refusals = 0, float("-inf")
         self._own: dict[str, Callable[[Reply], Awaitable[None]]] = {
             "/livez": self._livez,
             "/healthz": self._healthz,
@@ -146,8 +150,22 @@ class Gateway:
                 "The gateway has just started and does not know its endpoints yet. Try again in a few seconds."
             )
         if not authorised(table, name, _secret(call.headers)):
+            self._note_refusal(name, call.reply)
             raise Unauthorized
         self._route_to(name, call.reply)
+
+    def _note_refusal(self, name: str, reply: Reply) -> None:
+        """Tell the log, a line a second at most: whoever guesses must not fill it."""
+        self._refusals += 1
+        if self._loop.time() - self._told_of_refusals < 1:
+            return
+        log.warning(
+            "status=401 code=unauthorized endpoint=%.64r request_id=%s refusals=%d",
+            name,
+            reply.request_id,
+            self._refusals,
+        )
+        self._told_of_refusals, self._refusals = self._loop.time(), 0
 
     def _route_to(self, name: str, reply: Reply) -> Route:
         table = self._table.current
@@ -162,9 +180,7 @@ class Gateway:
     async def _forward(self, route: Route, request: Request, reply: Reply) -> None:
         chosen = choose(route, self._random, self._pool.busy)
         if chosen is None:
-            raise NotFound(
-                f"No deployment takes traffic on the endpoint {route.name!r}. Give one of them traffic in Studio."
-            )
+            raise _nobody(route)
         deployment, addresses = chosen
         reply.deployment = deployment.name
         answer = await self._ask(addresses, request)
@@ -185,6 +201,17 @@ class Gateway:
             "No model server of this endpoint is ready. Try again in a few seconds.",
             reason=reason,
         )
+
+
+def _nobody(route: Route) -> NotFound:
+    """Why no deployment was chosen, in words that its page in Studio goes on from."""
+    if any(deployment.addresses for deployment in route.deployments):
+        return NotFound(
+            f"No deployment takes traffic on the endpoint {route.name!r}: its page in Studio shows them."
+        )
+    return NotFound(
+        f"No deployment of the endpoint {route.name!r} is live: its page in Studio says why."
+    )
 
 
 def _endpoint_in(path: str) -> str | None:

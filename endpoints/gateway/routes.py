@@ -12,19 +12,32 @@ import orjson
 
 from studio.lib.secrets import digest
 
-# One statement, so one moment of the database: a table is never half of before and half of after.
+# One statement, so one moment of the database: a table is never half of before and half of after. Who may use
+# an endpoint is folded as in studio.accounts.permissions, which this process does not import: a test compares.
 SQL = """
 SELECT json_build_object(
     'tokens', (
-        SELECT coalesce(json_agg(token.digest), '[]')
+        SELECT coalesce(json_object_agg(token.digest, token.user_id), '{}')
         FROM accounts_accesstoken token
         JOIN accounts_user holder ON holder.id = token.user_id
-        WHERE token.revoked_at IS NULL AND holder.is_active AND holder.is_superuser
+        WHERE token.revoked_at IS NULL AND holder.is_active
+    ),
+    'administrators', (
+        SELECT coalesce(json_agg(id), '[]') FROM accounts_user WHERE is_active AND is_superuser
     ),
     'routes', (
         SELECT coalesce(json_agg(json_build_object(
             'name', endpoint.name,
             'keys', json_build_array(endpoint.primary_digest, endpoint.secondary_digest),
+            'users', (
+                SELECT coalesce(json_agg(using_it.user_id), '[]')
+                FROM (
+                    SELECT user_id FROM accounts_grant
+                    WHERE resource_type = 'endpoint' AND resource_id IN ('*', endpoint.id::text)
+                    GROUP BY user_id
+                    HAVING bool_or(permission IN ('USE', 'EDIT', 'MANAGE')) AND NOT bool_or(permission = 'DENY')
+                ) using_it
+            ),
             'deployments', (
                 SELECT coalesce(json_agg(json_build_object(
                     'name', deployment.name,
@@ -46,9 +59,6 @@ SELECT json_build_object(
 )::text
 """
 
-# What an unknown endpoint's keys are compared with: no text has this digest.
-_NOBODYS = ("0" * 64, "0" * 64)
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -62,12 +72,18 @@ class Route:
     name: str
     keys: tuple[str, ...]  # digests
     deployments: tuple[Deployment, ...] = ()
+    users: frozenset[int] = frozenset()  # ids of those who were granted USE or more
+
+
+# Stands for every endpoint that is not there: no text has this digest.
+_NOWHERE = Route("", ("0" * 64, "0" * 64))
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     routes: Mapping[str, Route] = field(default_factory=dict)
-    tokens: frozenset[str] = frozenset()  # digests of access tokens that may score everywhere
+    tokens: Mapping[str, int] = field(default_factory=dict)  # digest: whose, by id
+    administrators: frozenset[int] = frozenset()  # ids of those who may score everywhere
 
 
 def table_from(text: str) -> Table:
@@ -75,7 +91,8 @@ def table_from(text: str) -> Table:
     told = orjson.loads(text)
     return Table(
         {route["name"]: _route(route) for route in told["routes"]},
-        frozenset(told["tokens"]),
+        told["tokens"],
+        frozenset(told["administrators"]),
     )
 
 
@@ -84,16 +101,21 @@ def _route(told: dict[str, Any]) -> Route:
         Deployment(one["name"], one["traffic"], tuple(one["addresses"]))
         for one in told["deployments"]
     )
-    return Route(told["name"], tuple(told["keys"]), tuple(deployments))
+    return Route(told["name"], tuple(told["keys"]), tuple(deployments), frozenset(told["users"]))
 
 
 def authorised(table: Table, endpoint_name: str, presented_secret: str) -> bool:
-    """Whether this key or token may score on the endpoint, if there is one. It takes the same time if there is none."""
+    """Whether this key or token may score on the endpoint, if there is one. It takes the same time if there is none.
+
+    Of an endpoint that is not there only administrators are told so: it could be one that is denied to the
+    others, USE on all endpoints or not.
+    """
     presented = digest(presented_secret)
-    route = table.routes.get(endpoint_name)
-    # A list, not a generator: the second key is compared also when the first was right.
-    matches = [compare_digest(presented, key) for key in (route.keys if route else _NOBODYS)]
-    return any(matches) or presented in table.tokens
+    route = table.routes.get(endpoint_name, _NOWHERE)
+    user = table.tokens.get(presented)
+    # A list, not a generator: everything is compared, whatever was right before.
+    matches = [compare_digest(presented, key) for key in route.keys]
+    return any([*matches, user in route.users, user in table.administrators])
 
 
 def choose(

@@ -43,14 +43,18 @@ class Scorer:
         if content_type is None:
             return error(400, "BAD_REQUEST", "The request has no Content-Type header.")
         try:
-            return self._invoke(body, content_type)
+            answer = self._invoke(body, content_type)
         except MlflowException as refusal:
-            return _refused(refusal)
+            answer = _refused(refusal)
         except UnicodeDecodeError as failure:
             return error(400, "BAD_REQUEST", f"The body is not UTF-8 text: {failure}.")
         except (Exception, SystemExit) as failure:  # noqa: BLE001 - one request never ends the server
             log.exception("a request failed")
             return error(500, "INTERNAL_ERROR", f"{type(failure).__name__}: {failure}")
+        if answer.status >= 400:
+            told = answer.body.decode(errors="replace")
+            log.warning("a request was answered with %d: %.500s", answer.status, told)
+        return answer
 
 
 def _refused(refusal: Any) -> Answer:

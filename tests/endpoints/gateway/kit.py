@@ -70,17 +70,23 @@ class Database:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(20)
 
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
         assert self.process is not None
-        postmaster = psutil.Process(self.process.pid)
-        frozen = [postmaster, *postmaster.children(recursive=True)]
-        for process in frozen:
-            process.suspend()
-        try:
-            yield
-        finally:
-            for process in frozen:
+        return frozen(self.process.pid)
+
+
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A PostgreSQL whose processes are stopped where they are: its backends lead process groups of their own."""
+    postmaster = psutil.Process(pid)
+    stopped = [postmaster, *postmaster.children(recursive=True)]
+    for process in stopped:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
 

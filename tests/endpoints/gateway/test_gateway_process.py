@@ -48,17 +48,19 @@ def test_it_listens_so_that_answers_are_not_held_back(host: str) -> None:
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_a_normal_day_leaves_nothing_in_the_log(
+def test_of_a_normal_day_the_log_tells_of_refusals_a_line_a_second_at_most(
     make_gateway: MakeGateway, make_server: MakeServer, make_endpoint: MakeEndpoint
 ) -> None:
     gateway = make_gateway()
     endpoint = make_endpoint(gateway, make_server())
-    for key in (endpoint.primary, endpoint.secondary, "wrong"):
+    for key in (endpoint.primary, endpoint.secondary, "wrong", "wronger"):
         gateway.score(endpoint, key=key)
     gateway.client.get("/nowhere")
     assert gateway.stop() == 0
     told = gateway.log.read_text()
-    assert told.count("\n") == 2, told
+    assert told.count("\n") == 3, told
+    assert f"status=401 code=unauthorized endpoint={endpoint.name!r}" in told
+    assert "wrong" not in told
     assert "listening" in told
     assert "stopped" in told
 

@@ -12,9 +12,14 @@ from studio.lib.secrets import digest
 
 BLUE = Deployment("blue", 90, ("/run/1", "/run/2"))
 GREEN = Deployment("green", 10, ("/run/3",))
-IRIS = Route("iris", (digest("first"), digest("second")), (BLUE, GREEN))
+ALICE, BOB = 1, 2  # an administrator, and one who was granted USE on iris
+IRIS = Route("iris", (digest("first"), digest("second")), (BLUE, GREEN), frozenset([BOB]))
 CHURN = Route("churn", (digest("other"), digest("another")))
-TABLE = Table({"iris": IRIS, "churn": CHURN}, frozenset([digest("studio_token")]))
+TABLE = Table(
+    {"iris": IRIS, "churn": CHURN},
+    {digest("studio_alice"): ALICE, digest("studio_bob"): BOB},
+    frozenset([ALICE]),
+)
 
 
 def dice() -> Random:
@@ -31,9 +36,13 @@ def nobody_waits(address: str) -> int:
     [
         ("iris", "first", True),
         ("iris", "second", True),
-        ("iris", "studio_token", True),
-        ("churn", "studio_token", True),
-        ("unknown", "studio_token", True),
+        ("iris", "studio_alice", True),
+        ("churn", "studio_alice", True),
+        ("unknown", "studio_alice", True),
+        ("iris", "studio_bob", True),
+        ("churn", "studio_bob", False),
+        ("unknown", "studio_bob", False),
+        ("iris", "studio_nobody", False),
         ("churn", "first", False),
         ("iris", "wrong", False),
         ("iris", "", False),
@@ -92,12 +101,13 @@ def test_equally_busy_replicas_take_turns_by_chance() -> None:
 
 def test_what_the_database_tells_becomes_a_table() -> None:
     told = (
-        '{"tokens": ["t"], "routes": [{"name": "iris", "keys": ["a", "b"], '
+        '{"tokens": {"t": 7}, "administrators": [7], '
+        '"routes": [{"name": "iris", "keys": ["a", "b"], "users": [8, 9], '
         '"deployments": [{"name": "blue", "traffic": 100, "addresses": ["/run/1"]}]}]}'
     )
     deployment = Deployment("blue", 100, ("/run/1",))
-    route = Route("iris", ("a", "b"), (deployment,))
-    assert table_from(told) == Table({"iris": route}, frozenset(["t"]))
+    route = Route("iris", ("a", "b"), (deployment,), frozenset([8, 9]))
+    assert table_from(told) == Table({"iris": route}, {"t": 7}, frozenset([7]))
 
 
 def _chosen(route: Route, random: Random) -> tuple[Deployment, list[str]]:

@@ -57,6 +57,8 @@ def test_a_token_of_another_does_not(
         token, administrators = rows.token(**who), rows.token()
     eventually(lambda: gateway.score(endpoint, key=administrators).status_code == 200, 1)
     assert gateway.score(endpoint, key=token).status_code == 401
+    assert "status=401 code=unauthorized endpoint=" in gateway.log.read_text()
+    assert token not in gateway.log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,18 @@ def test_without_traffic_the_answer_is_404(
     answer = eventually(lambda: _unless(401, gateway.score(endpoint)))
     assert answer.status_code == 404
     assert "No deployment takes traffic" in answer.json()["error"]["message"]
+
+
+def test_where_the_only_deployment_has_failed_its_page_is_pointed_to(
+    gateway: Gateway, rows: Rows
+) -> None:
+    with rows.told():
+        endpoint = rows.endpoint()
+        rows.deployment(endpoint, "blue", 0)
+    answer = eventually(lambda: _unless(401, gateway.score(endpoint)))
+    assert answer.status_code == 404
+    told = answer.json()["error"]["message"]
+    assert told.endswith("is live: its page in Studio says why.")
 
 
 def test_without_a_ready_replica_the_answer_is_503(

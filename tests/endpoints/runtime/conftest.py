@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,34 +10,24 @@ from pathlib import Path
 
 import pytest
 
+from endpoints import interpreters
 from tests.endpoints.runtime.model_server_kit import (
     FULL,
     NEWEST,
     OLDEST,
+    PYTHONS_OF_OLDEST,
     REQUIREMENTS,
     Environment,
     Server,
     build,
+    build_as_studio_does,
     end,
     launch,
 )
 
 
 @pytest.fixture(scope="session")
-def python_3_9() -> Path | None:
-    """An interpreter that runs; the first `python3.9` on the path may be a shim."""
-    installed = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9"))
-    on_path = shutil.which("python3.9")
-    for candidate in [*installed, *([Path(on_path)] if on_path else [])]:
-        if subprocess.run([candidate, "-c", ""], capture_output=True).returncode == 0:
-            return candidate
-    return None
-
-
-@pytest.fixture(scope="session")
-def builds(
-    tmp_path_factory: pytest.TempPathFactory, python_3_9: Path | None
-) -> Iterator[dict[str, Future[Environment]]]:
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Environment]]]:
     """All environments, being built side by side."""
     folder = tmp_path_factory.mktemp("environments")
     with ThreadPoolExecutor(2) as pool:
@@ -48,8 +36,9 @@ def builds(
             name: pool.submit(build, folder / name, current, REQUIREMENTS[name])
             for name in (NEWEST, FULL)
         }
-        if python_3_9:
-            found[OLDEST] = pool.submit(build, folder / OLDEST, python_3_9, REQUIREMENTS[OLDEST])
+        oldest = next(filter(None, map(interpreters.find, PYTHONS_OF_OLDEST)), None)
+        if oldest:
+            found[OLDEST] = pool.submit(build_as_studio_does, folder / OLDEST, oldest)
         yield found
 
 
@@ -59,7 +48,10 @@ def environment_of(
 ) -> Callable[[str], Environment]:
     def get(name: str) -> Environment:
         if name not in builds:
-            pytest.skip("there is no Python 3.9 on this machine")
+            pytest.skip(
+                "MLflow 2.0 needs pyarrow before 11, of which there are wheels up to Python 3.11, "
+                f"and this machine has none of Python {', '.join(PYTHONS_OF_OLDEST)}"
+            )
         return builds[name].result()
 
     return get

@@ -11,24 +11,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import uv
+
+from endpoints import environments
+from endpoints import requirements as requirements_of
 
 INSIDE = Path(__file__).parent / "inside"
 RUNTIME = Path(__file__).parents[3] / "endpoints" / "runtime"
 UV = uv.find_uv_bin()  # here, since it may not be called from several threads at once
 PATIENCE = 60.0  # seconds; nothing takes that long, but the machine may be shared
 
-# They import pkg_resources, which setuptools 82 has no more.
-OLD = ["setuptools<81", "pandas<2", "numpy<2", "scikit-learn", "uvicorn"]
 NEWEST, FULL, OLDEST = "mlflow-skinny 3.17", "mlflow 2.22", "mlflow 2.0"
 REQUIREMENTS = {
     NEWEST: ["mlflow-skinny==3.17.2", "pandas", "scikit-learn", "uvicorn"],
     # Its own server, not ours, calls what Starlette 1 has no more.
     FULL: ["mlflow==2.22.*", "starlette<1", "uvicorn", "httptools", "uvloop"],
-    OLDEST: ["mlflow==2.0.1", *OLD],
 }
+# As a model's own file has it.
+REQUIREMENTS_OF_OLDEST = "mlflow==2.0.1\nscikit-learn\n"
+# The lowest that is there is taken. Later ones cannot install MLflow 2.0.
+PYTHONS_OF_OLDEST = ("3.9", "3.10", "3.11")
 
 
 class Environment(NamedTuple):
@@ -127,7 +132,8 @@ class Server:
         return self
 
     def logged(self, line: str) -> bool:
-        return line in self.out.read_text().splitlines()
+        """Whether the log holds this line, at whatever time."""
+        return any(told[9:] == line for told in self.out.read_text().splitlines())
 
 
 def launch(folder: Path, *command: str | Path, **variables: str) -> subprocess.Popen[bytes]:
@@ -148,7 +154,21 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 def build(folder: Path, interpreter: Path, requirements: list[str]) -> Environment:
     """Install an environment; let MLflow save models and answer all cases in it."""
-    python = _install(folder, interpreter, requirements)
+    return _with_models(folder, _install(folder, interpreter, requirements))
+
+
+def build_as_studio_does(folder: Path, interpreter: Path) -> Environment:
+    """The same from a model's own files, by the code that builds the environments of deployments."""
+    folder.mkdir()
+    (folder / "requirements.txt").write_text(REQUIREMENTS_OF_OLDEST)
+    wanted = requirements_of.read(folder, "2.0.1", "")
+    key = wanted.key(interpreter.name)
+    log: list[str] = []
+    place = environments.build(wanted, interpreter, key, folder, log.append, Event())
+    return _with_models(folder, place / "bin" / "python")
+
+
+def _with_models(folder: Path, python: Path) -> Environment:
     models = folder / "models"
     models.mkdir()
     _run([python, INSIDE / "mlflow_itself.py", models], cwd=folder)

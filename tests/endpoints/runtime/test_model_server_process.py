@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,15 @@ def test_only_its_owner_may_connect(server: Server) -> None:
 def test_the_log_says_what_happened(server: Server) -> None:
     lines = server.out.read_text().splitlines()
     assert lines[0].endswith("/plain (python_function) with mlflow 3.17.2")
-    assert lines[-2].startswith("loaded in ")
-    assert lines[-1] == f"serving on {server.socket}"
+    assert lines[-2][9:].startswith("loaded in ")
+    assert lines[-1][9:] == f"serving on {server.socket}"
+
+
+def test_each_line_of_the_log_has_its_time_in_utc(server: Server) -> None:
+    day = timedelta(days=1)
+    for line in server.out.read_text().splitlines():
+        told = datetime.combine(datetime.now(UTC), time.fromisoformat(line[:8]), UTC)
+        assert (datetime.now(UTC) - told) % day < timedelta(minutes=5), line
 
 
 @pytest.mark.parametrize(
@@ -63,6 +71,7 @@ def test_a_body_that_is_not_json_is_answered_clearly(server: Server) -> None:
     reply = server.score("five, please")
     assert reply.status == 400
     assert "valid JSON formatted string" in json.loads(reply.body)["message"]
+    assert "a request was answered with 400: " in server.out.read_text()
 
 
 def test_a_prediction_that_raises_is_logged_with_its_traceback(server: Server) -> None:
