@@ -45,6 +45,14 @@ def test_other_headers_keep_browsers_careful(client: Client, alice: User) -> Non
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
 
 
+@pytest.mark.parametrize("path", ["/get-artifact", "/api/v1/tokens", "/mlflow/ajax-api/2.0/x"])
+def test_what_programs_read_is_not_loaded_as_code(as_alice: Client, path: str) -> None:
+    for purpose in ("script", "style", "worker", "sharedworker", "serviceworker"):
+        response = as_alice.get(path, headers={"Sec-Fetch-Dest": purpose})
+        assert response.status_code == 403, purpose
+        assert "does not load it as code" in response.content.decode()
+
+
 def test_a_page_that_is_not_there_says_so(as_alice: Client) -> None:
     response = as_alice.get("/nowhere<b>")
     assert response.status_code == 404
@@ -53,7 +61,10 @@ def test_a_page_that_is_not_there_says_so(as_alice: Client) -> None:
 
 
 def test_a_page_that_is_not_there_says_so_to_strangers(client: Client, db: None) -> None:
-    assert client.get("/nowhere").status_code == 404
+    """And stays: the palette would ask for what they may not have, and be sent to the door."""
+    response = client.get("/nowhere")
+    assert response.status_code == 404
+    assert "/find/" not in response.content.decode()
 
 
 def test_an_error_of_studio_is_a_page_that_says_it(as_alice: Client) -> None:

@@ -19,6 +19,8 @@ OPEN = {"models", "query", "access", "permissions", "services", "signals", "guar
 EXCEPTIONS = {
     # What a model's files say is the registry's knowledge; endpoints serve by it.
     "registry.mlmodel",
+    # The page of who may do what is one for all.
+    "studio.accounts.sharing",
 }
 # Put everything together: they may import every app, and no app imports them.
 STUDIO_ROOT = {

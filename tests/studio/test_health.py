@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from django.db import connection
@@ -66,6 +70,38 @@ def test_who_was_heard_of_lately_is_well(client: Client) -> None:
     assert set(unwell(client)) == {"reference", "gateway"}
     Agent.objects.filter(pk=agent.pk).update(seen_at=now() - timedelta(seconds=16))
     assert set(unwell(client)) == {"agent", "gateway", "reference"}
+
+
+def test_the_gateway_is_asked_directly_whatever_proxy_is_set(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with answering() as address:
+        settings.SCORING_ADDRESS = address
+        assert "gateway" not in unwell(client)
+
+
+@contextmanager
+def answering() -> Iterator[str]:
+    """The address of something that answers 200."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=[0.05], daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def test_redis_that_is_away_is_named(client: Client, settings: Settings) -> None:

@@ -46,7 +46,7 @@ def test_every_operation_says_how_to_sign_in_and_what_it_answers(as_alice: Clien
     assert set(schema["components"]["securitySchemes"]) == {"token", "password"}
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
-            assert operation["security"], (method, path)
+            assert operation["security"] == [{"token": []}, {"password": []}], (method, path)
             assert operation["responses"], (method, path)
 
 
