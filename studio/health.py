@@ -80,7 +80,8 @@ def _reference() -> None:
 
 
 def _gateway() -> None:
-    answer = httpx.get(f"http://{settings.SCORING_ADDRESS}/healthz", timeout=_PATIENCE)
+    url = f"http://{settings.SCORING_ADDRESS}/healthz"
+    answer = httpx.get(url, timeout=_PATIENCE, trust_env=False)  # past any proxy
     if answer.status_code != 200:
         raise Unwell("has not read its routes yet")
 

@@ -10,18 +10,19 @@ import django
 
 
 def main() -> None:
+    asked: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    # First of all: whoever ends it while it still starts wants the replicas ended too.
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
     django.setup()
     from endpoints.agent.agent import Agent
 
-    agent = Agent()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        agent.stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    agent.run()
+    Agent(lambda: bool(asked)).run()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -19,7 +19,7 @@ from django.db.models import F
 from django.utils.timezone import now
 
 from endpoints import logs, tasks
-from endpoints.agent import children
+from endpoints.agent import children, record
 from endpoints.agent.children import Child
 from endpoints.models import Agent as AgentRow
 from endpoints.models import Deployment, Replica, ReplicaState, State
@@ -38,28 +38,26 @@ _FIRST_PAUSE, _LONGEST_PAUSE = (
 
 
 class Agent:
-    def __init__(self) -> None:
+    def __init__(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        self.stopping = stopping
         self.host = socket.gethostname()
         self.children: dict[int, Child] = {}
         self.loading: set[int] = set()
         self.resume_at: dict[
             int, float
         ] = {}  # when a replica that ended is started again, monotonic seconds
-        self.stopping = False
+        self.adopted = False
         # A signal writes a byte here, so that it ends the wait for events at once.
         self.woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake)
 
     def run(self) -> None:
-        """Work until `stopping` is set. A database that goes away is waited for; children go on meanwhile."""
-        adopted = False
-        while not self.stopping:
+        """Work until it is to stop. A database that goes away is waited for; children go on meanwhile."""
+        while not self.stopping():
             try:
-                if not adopted:
-                    self.adopt()
-                    adopted = True
                 with _listening() as listener:
-                    while not self.stopping:
+                    self.adopt()
+                    while not self.stopping():
                         self.beat()
                         self.reconcile()
                         self.wait(listener)
@@ -68,6 +66,7 @@ class Agent:
                 connection.close()
                 time.sleep(0.5)
         self.end_all()
+        record.end_all(_END)  # those of an earlier agent that could not be adopted
 
     def beat(self) -> None:
         AgentRow.objects.update_or_create(
@@ -75,8 +74,10 @@ class Agent:
         )
 
     def adopt(self) -> None:
-        """Find again what an earlier agent of this host has started."""
-        for replica in Replica.objects.present().exclude(pid=None):
+        """Find again what an earlier agent of this host has started: once, however often it is tried."""
+        if self.adopted:
+            return
+        for replica in Replica.objects.present().exclude(pid=None).exclude(pk__in=self.children):
             child = children.adopt(replica)
             if child is None:
                 self._ended(replica, None)
@@ -85,6 +86,12 @@ class Agent:
             self.children[replica.pk] = child
             if replica.state == ReplicaState.STARTING:
                 self.loading.add(replica.pk)
+        known = {child.identity.pid for child in self.children.values()}
+        for identity in record.read():
+            if identity.pid not in known:  # its row was never told of it
+                identity.kill_group(signal.SIGKILL)
+        self.adopted = True
+        self._record()
 
     def reconcile(self) -> None:
         """One look: end what is not wanted, note what has ended or got ready, start what is missing."""
@@ -119,7 +126,13 @@ class Agent:
         )  # empties what has come; raises when the connection is lost
 
     def end_all(self) -> None:
-        """End every child. What is wanted is started again by the next agent."""
+        """End every child, also what is still to be adopted. What is wanted is started again by the next agent."""
+        try:
+            if not self.adopted:
+                with _listening():  # which tells sooner than the pool that the database is away
+                    self.adopt()
+        except (DatabaseError, psycopg.Error) as failure:
+            log.warning("database away, ending what is noted in the file: %s", failure)
         for child in self.children.values():
             child.signal(signal.SIGTERM)
         deadline = time.monotonic() + _END
@@ -168,6 +181,7 @@ class Agent:
             self._lost(replica, None, f"it could not be started: {failure}.")
             return
         self.children[replica.pk] = child
+        self._record()
         self.loading.add(replica.pk)
         log.info(
             "started replica=%s deployment=%s pid=%s",
@@ -197,7 +211,7 @@ class Agent:
 
     def _ended(self, replica: Replica, child: Child | None) -> None:
         code = child.exit_code() if child is not None else None
-        self._lost(replica, code, children.why(code))
+        self._lost(replica, code, children.why(code, logs.of_replica(replica)))
         self._forget(replica.pk)
 
     def _lost(self, replica: Replica, code: int | None, why: str) -> None:
@@ -240,6 +254,13 @@ class Agent:
         self.loading.discard(pk)
         if child is not None:
             child.close()
+            self._record()
+
+    def _record(self) -> None:
+        try:
+            record.write(child.identity for child in self.children.values())
+        except OSError as failure:  # the rows know them too
+            log.warning("could not note which replicas run: %s", failure)
 
     @staticmethod
     @transaction.atomic

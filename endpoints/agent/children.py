@@ -20,6 +20,8 @@ from studio.lib.processes import Identity
 RUNTIME = Path(settings.BASE_DIR) / "endpoints" / "runtime"
 # The model server's exit code for a model whose loading raised; its log holds the traceback.
 LOAD_RAISED = 3
+_TRACEBACK = "Traceback (most recent call last)"
+_MANY = 10_000  # lines: a traceback may be long
 
 
 @dataclass
@@ -130,14 +132,14 @@ def _work_folder(replica: int) -> Path:
     return Path(settings.HOME.root) / "replicas" / str(replica)
 
 
-def why(code: int | None) -> str:
-    """An exit code in words."""
+def why(code: int | None, log: Path) -> str:
+    """An exit code in words. A model may end with any code of its own: an error is told only where `log` shows one."""
     match code:
         case None:
             return "it ended while no agent was watching."
         case 0:
             return "it ended by itself."
-        case code if code == LOAD_RAISED:
+        case code if code == LOAD_RAISED and _TRACEBACK in logs.tail(log, _MANY):
             return "its code raised an error, which the log shows."
         case code if code < 0:
             name = signal.Signals(-code).name

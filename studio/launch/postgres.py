@@ -79,6 +79,9 @@ class EmbeddedPostgres:
             "max_connections": "200",
             "log_line_prefix": "",
             "log_checkpoints": "off",
+            # A statement or row that fails holds values, a sealed key say: the log tells the error alone.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         flags = [item for name, value in settings.items() for item in ("-c", f"{name}={value}")]
         folder = self.home.postgres

@@ -56,8 +56,12 @@ def services() -> list[Program]:
     ]
 
 
-def child_environment() -> dict[str, str]:
-    """The environment of every process: bytecode is kept, output is not held back."""
+# Names, in the environment of every process, the `up` that it belongs to.
+MARK = "STUDIO_UP_MARK"
+
+
+def child_environment(mark: str) -> dict[str, str]:
+    """The environment of every process: bytecode is kept, output is not held back, and it is marked as ours."""
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
     }
@@ -71,6 +75,7 @@ def child_environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": path,
         "DJANGO_SETTINGS_MODULE": "studio.settings",
+        MARK: mark,
     }
 
 
@@ -80,8 +85,9 @@ def _web() -> list[str]:
         "--host": settings.BIND,
         "--port": settings.PORT,
         "--workers": _cores(),
-        "--blocking-threads": 16,
-        "--backpressure": 64,
+        "--http": 1,  # of HTTP/2 a body without a length would be taken for none
+        "--blocking-threads": 32,  # upstream.MOST of them may wait for MLflow
+        "--backpressure": 1024,  # connections, idle ones too
         "--workers-kill-timeout": "4s",
         "--log-level": "error",
     }

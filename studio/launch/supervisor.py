@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -12,18 +13,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+from django.core.exceptions import ImproperlyConfigured
+
 from studio.launch.log import Log
 from studio.launch.programs import Program, child_environment
 from studio.lib.processes import Identity
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds between a death and the next start
 _STEADY = 30.0  # seconds after which a process counts as well again
+_LAST_WORDS = 1.0  # seconds to read what a dead process has printed
 
 
 @dataclass
 class Child:
+    """`process` is None when there is none, not even a dead one: as long as it is set, its pid is its own."""
+
     program: Program
     process: subprocess.Popen[str] | None = None
+    reader: Thread = field(default_factory=Thread)
+    keeper: Thread = field(default_factory=Thread)
     state: str = "starting"
     started: float = 0.0
     pause: float = _FIRST_PAUSE
@@ -31,7 +39,8 @@ class Child:
     lock: Lock = field(default_factory=Lock)
 
     def describe(self) -> dict[str, object]:
-        identity = Identity.of(self.process.pid) if self.process else None
+        process = self.process
+        identity = Identity.of(process.pid) if process else None
         return {
             "name": self.program.name,
             "pid": identity.pid if identity else None,
@@ -47,67 +56,83 @@ class Supervisor:
     def __init__(self, log: Log, record: Path) -> None:
         self.log = log
         self.record = record
+        self.mark = secrets.token_hex(16)
         self.children: list[Child] = []
         self.ending = Event()
+        self.writing = Lock()
 
     def start(self, program: Program) -> None:
         child = Child(program)
-        self.children.append(child)
         self._spawn(child)
-        Thread(target=self._keep, args=[child], name=program.name, daemon=True).start()
+        self.children.append(child)
+        self.write_record()
+        child.keeper = Thread(target=self._keep, args=[child], name=program.name, daemon=True)
+        child.keeper.start()
 
     def end(self, names: set[str], seconds: float) -> None:
-        """Ask these to end, wait that long, then kill what is left with all it has started."""
+        """Ask these to end, wait that long, then kill what is left with all it has started. `ending` is set."""
         ending = [child for child in self.children if child.program.name in names]
         for child in ending:
             with child.lock:
                 child.state = "stopping"
                 if child.process is not None:
-                    _signal(child.process, child.program.stop, group=False)
+                    os.kill(child.process.pid, child.program.stop)
         deadline = time.monotonic() + seconds
         for child in ending:
-            if child.process is None:
-                continue
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            _signal(child.process, signal.SIGKILL, group=True)
-            child.process.wait()
+            child.keeper.join(max(0.0, deadline - time.monotonic()))
+            with child.lock:
+                if child.process is not None:
+                    os.killpg(child.process.pid, signal.SIGKILL)
+            child.keeper.join()
             child.state = "stopped"
         self.write_record()
 
     def write_record(self) -> None:
         """Tell `manage.py status`, and a later `up`, what runs."""
-        told = {
-            "pid": os.getpid(),
-            "processes": [child.describe() for child in self.children],
-        }
-        draft = self.record.with_suffix(".new")
-        draft.write_text(json.dumps(told))
-        draft.replace(self.record)
+        with self.writing:
+            told = {
+                "pid": os.getpid(),
+                "mark": self.mark,
+                "processes": [child.describe() for child in self.children],
+            }
+            draft = self.record.with_suffix(".new")
+            draft.write_text(json.dumps(told))
+            draft.replace(self.record)
 
     def _keep(self, child: Child) -> None:
-        """Read what the child prints until it dies; start it again unless it is to end."""
-        while child.process is not None:
-            assert child.process.stdout is not None
-            for line in child.process.stdout:
-                self.log.write(child.program.name, line)
-            code = child.process.wait()
-            if child.state == "stopping" or self.ending.is_set():
-                return
-            _signal(child.process, signal.SIGKILL, group=True)  # what it left behind
+        """Wait until the child dies; start it again unless it is to end."""
+        told = self._death_of(child)
+        while child.state != "stopping" and not self.ending.is_set():
             if time.monotonic() - child.started > _STEADY:
                 child.pause = _FIRST_PAUSE
             child.state = "restarting"
-            self.log.write(
-                child.program.name,
-                f"ended with {_told(code)}; starting it again in {child.pause:g} s",
-            )
+            self.log.write(child.program.name, f"{told}; starting it again in {child.pause:g} s")
             self.write_record()
             if self.ending.wait(child.pause):
                 return
             child.pause = min(child.pause * 2, _LONGEST_PAUSE)
             child.restarts += 1
-            self._spawn(child)
+            try:
+                self._spawn(child)
+            except (OSError, ImproperlyConfigured) as failure:
+                told = f"could not be started: {failure}"
+                continue
+            self.write_record()
+            told = self._death_of(child)
+
+    def _death_of(self, child: Child) -> str:
+        """Wait until the process itself has died, whoever holds its output open; then end what it leaves behind."""
+        process = child.process
+        if process is None:
+            return "was not started"
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with child.lock:
+            # It is dead and still there, so nobody else can have its pid, nor a group of that number.
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+            child.process = None
+        child.reader.join(_LAST_WORDS)
+        return f"ended with {_told(code)}"
 
     def _spawn(self, child: Child) -> None:
         with child.lock:
@@ -120,43 +145,22 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env=child_environment(),
+                env=child_environment(self.mark),
                 start_new_session=True,
             )
             child.started = time.monotonic()
             child.state = "running"
-        self.write_record()
+        child.reader = Thread(
+            target=self._pass_on, args=[child.program.name, child.process], daemon=True
+        )
+        child.reader.start()
 
-
-def sweep(record: Path, log: Log) -> None:
-    """End what an `up` that was killed left running. Known by pid and start time, never by name."""
-    if not record.exists():
-        return
-    left = []
-    for told in json.loads(record.read_text())["processes"]:
-        identity = Identity(told["pid"], told["started"]) if told["pid"] else None
-        if identity and identity.alive():
-            log.write(
-                "up",
-                f"ending {told['name']} (pid {identity.pid}), left behind by an earlier start",
-            )
-            # PostgreSQL's fast shutdown is SIGINT, which ends the others too.
-            identity.kill_group(signal.SIGINT if told["name"] == "postgres" else signal.SIGTERM)
-            left.append(identity)
-    deadline = time.monotonic() + 8
-    for identity in left:
-        while identity.alive() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        identity.kill_group(signal.SIGKILL)
-    record.unlink()
-
-
-def _signal(process: subprocess.Popen[str], number: signal.Signals, *, group: bool) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        if group:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
+    def _pass_on(self, name: str, process: subprocess.Popen[str]) -> None:
+        """Log what it prints, to the end: what it has started may hold its output open for longer than it lives."""
+        assert process.stdout is not None
+        with process.stdout, contextlib.suppress(OSError):
+            for line in process.stdout:
+                self.log.write(name, line)
 
 
 def _told(code: int) -> str:

@@ -19,11 +19,13 @@ import httpx
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from endpoints.agent import record as replicas
 from studio.launch import programs
 from studio.launch.log import Log
 from studio.launch.postgres import EmbeddedPostgres
 from studio.launch.redis import EmbeddedRedis
-from studio.launch.supervisor import Supervisor, sweep
+from studio.launch.supervisor import Supervisor
+from studio.launch.sweep import sweep
 
 _STORES_PATIENCE, _SERVICES_PATIENCE = 30.0, 120.0  # seconds
 
@@ -57,6 +59,7 @@ def up(log: Log) -> None:
             log.write("up", "stopping")
             supervisor.ending.set()
             supervisor.end({program.name for program in programs.services()}, 6)
+            replicas.end_all(1)  # whatever the agent, which may have been dead, has not ended
             supervisor.end({program.name for program in programs.stores()}, 3)
             settings.HOME.processes.unlink(missing_ok=True)
             shutil.rmtree(settings.HOME.sockets, ignore_errors=True)
@@ -64,7 +67,6 @@ def up(log: Log) -> None:
 
 
 def _start(supervisor: Supervisor, stop: Event) -> None:
-    log = supervisor.log
     if settings.POSTGRES_EMBEDDED:
         EmbeddedPostgres(settings.HOME).initialise()
     for program in programs.stores():
@@ -75,7 +77,7 @@ def _start(supervisor: Supervisor, stop: Event) -> None:
         postgres.make_database()
     if settings.REDIS_EMBEDDED:
         _wait(EmbeddedRedis(settings.HOME).ready, stop, _STORES_PATIENCE, "Redis")
-    _prepare(log)
+    _prepare(supervisor)
     if stop.is_set():
         raise Interrupted
     for program in programs.services():
@@ -83,12 +85,12 @@ def _start(supervisor: Supervisor, stop: Event) -> None:
     _wait(_well, stop, _SERVICES_PATIENCE, "Studio")
 
 
-def _prepare(log: Log) -> None:
+def _prepare(supervisor: Supervisor) -> None:
     """Tables, first administrator, static files: in a process of its own, since it needs much memory once."""
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "prepare"]
     with subprocess.Popen(
         command,
-        env=programs.child_environment(),
+        env=programs.child_environment(supervisor.mark),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -96,7 +98,7 @@ def _prepare(log: Log) -> None:
         assert process.stdout is not None
         last = ""
         for line in process.stdout:
-            log.write("prepare", line)
+            supervisor.log.write("prepare", line)
             last = line.strip() or last
     if process.returncode:
         raise ImproperlyConfigured(f"Studio could not prepare its database: {last}")
@@ -114,8 +116,9 @@ def _wait(ready: Callable[[], bool], stop: Event, seconds: float, what: str) -> 
 
 
 def _well() -> bool:
-    try:
-        return httpx.get(f"http://{settings.WEB_ADDRESS}/healthz", timeout=5).status_code == 200
+    url = f"http://{settings.WEB_ADDRESS}/healthz"
+    try:  # past any proxy that the environment names: it is this machine that is asked
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 

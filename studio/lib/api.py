@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
@@ -21,7 +23,7 @@ _PAGE = 100
 
 PAGE_PARAMETER = OpenApiParameter(
     "page",
-    int,
+    {"type": "integer", "minimum": 1, "maximum": 999_999},
     description="Which page of 100, from 1; `next` holds the address of the next.",
 )
 
@@ -31,7 +33,7 @@ def page(
 ) -> Response:
     """Answer `{"items": [...], "next": null}` with one page of rows."""
     asked = request.query_params.get("page", "1")
-    if not asked.isdecimal() or len(asked) > 6 or not int(asked):
+    if not re.fullmatch(r"[0-9]{1,6}", asked) or not int(asked):
         raise Invalid(f"page={asked!r}: write a number from 1.")
     number = int(asked)
     found = list(rows[(number - 1) * _PAGE : number * _PAGE + 1])
@@ -57,6 +59,69 @@ class ErrorOutput(serializers.Serializer[Any]):
         detail = serializers.CharField(allow_blank=True)
 
     error = Error()
+
+
+# What any operation may answer, whatever it does; 415 where it reads a body.
+_REFUSALS = {
+    400: "The request breaks a rule: the message says which.",
+    401: "Sign in: send a token as bearer, or a user name with a password or token.",
+    415: "The body is not JSON.",
+}
+# A part of an address: to programs that make addresses a NUL is an end, and to routes a slash is one.
+_PATH_PART = {"minLength": 1, "pattern": r"^[^/\u0000]+$"}
+_TEXT = {"pattern": r"^[^\u0000]*$"}
+
+
+class Text(serializers.CharField):
+    """Text as it was sent: no number is made into text, and no space is cut off."""
+
+    def __init__(self, rule: RegexValidator | None = None, **given: Any) -> None:
+        if not given.get("allow_blank"):
+            given.setdefault("min_length", 1)
+        super().__init__(trim_whitespace=False, **given)
+        self.validators += [rule] if rule else []
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class TrueOrFalse(serializers.BooleanField):
+    """No word or number is made into one of them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+def describe_rules(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A hook of drf-spectacular: tell in the schema what goes for every operation."""
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            for status, told in _REFUSALS.items():
+                if status != 415 or "requestBody" in operation:
+                    operation["responses"].setdefault(str(status), _refusal(told))
+            for parameter in operation.get("parameters", ()):
+                if parameter["in"] == "path" and parameter["schema"]["type"] == "string":
+                    parameter["schema"] |= _PATH_PART
+            _describe_text(operation, result["components"]["schemas"])
+    return result
+
+
+def _describe_text(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """No text of a body may hold a NUL, whatever other rule it has."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        body = schemas[content["schema"]["$ref"].rpartition("/")[2]]
+        for name, value in body["properties"].items():
+            if value.get("type") == "string":
+                body["properties"][name] = _TEXT | value
+
+
+def _refusal(told: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ErrorOutput"}
+    return {"description": told, "content": {"application/json": {"schema": schema}}}
 
 
 def api_error(failure: Exception, context: dict[str, Any]) -> Response | None:

@@ -20,6 +20,14 @@ def default_home() -> Path:
     return Path("~/.local/share/mlflow-studio").expanduser()
 
 
+def not_running(root: Path) -> str:
+    """What to tell who asks a Studio that is not there."""
+    return (
+        f"Studio is not running at STUDIO_HOME={root}. Start it with `make up`; "
+        "or, where it runs with a STUDIO_HOME of its own, export the same one here."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """Names of the folders and files below STUDIO_HOME. Making them is the caller's."""

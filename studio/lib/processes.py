@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ class Identity:
         now = Identity.of(self.pid)
         # The kernel counts in ticks and the clock may be set: equal means within a second.
         return now is not None and abs(now.started - self.started) < 1
+
+    def kill(self) -> None:
+        """End this process alone, at once. Does nothing once it is gone."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def kill_group(self, number: signal.Signals) -> None:
         """Send a signal to the process group that this process leads. Does nothing once it is gone."""

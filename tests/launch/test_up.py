@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import psutil
@@ -18,6 +19,7 @@ import redis
 from studio.lib.database import embedded_url
 from studio.lib.home import Home
 from tests.support.live import ROOT, Studio, environment, studio
+from tests.support.live_standin import replica_of, serve_standin
 from tests.support.processes import free_port, until
 
 _NAMES = {"postgres", "redis", "reference", "web", "gateway", "agent", "worker", "beat"}
@@ -84,6 +86,19 @@ def test_a_process_that_dies_is_started_again(live: Studio, name: str) -> None:
     until(lambda: _well(live), "all is well again", 40)
 
 
+@pytest.mark.parametrize("name", ["web", "worker"])
+def test_a_main_process_that_dies_alone_is_started_again_without_those_it_has_left(
+    live: Studio, name: str
+) -> None:
+    before = _pid(live, name)
+    left = psutil.Process(before).children(recursive=True)
+    assert left
+    os.kill(before, signal.SIGKILL)
+    until(lambda: _other_pid(live, name, before), f"{name} runs again", 20)
+    until(lambda: _well(live), "all is well again", 40)
+    assert [process for process in left if _runs(process)] == []
+
+
 def test_a_second_studio_of_the_same_home_is_refused_in_one_line(live: Studio) -> None:
     env = environment(live.home, free_port(), free_port())
     done = _up(env)
@@ -103,30 +118,66 @@ def test_a_port_in_use_is_told_with_its_setting(live: Studio, tmp_path: Path) ->
     assert (done.returncode, "set STUDIO_SCORING_PORT" in done.stderr) == (1, True)
 
 
-def test_it_sweeps_what_a_killed_one_left_keeps_everything_and_leaves_nothing(
-    tmp_path: Path,
+class Stopped(NamedTuple):
+    """A Studio that has been stopped, and the processes that it had until then."""
+
+    home: Path
+    studio: Studio
+    family: list[psutil.Process]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """One with a live replica, the moment after its agent was killed. The proxy that it was told of is nowhere."""
+    home = tmp_path_factory.mktemp("stopped") / "home"
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    names = ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy")
+    proxies = dict.fromkeys(names, nowhere) | {"no_proxy": "", "NO_PROXY": ""}
+    with studio(home, more=proxies) as started:
+        replica, agent = serve_standin(started), _pid(started, "agent")
+        family = [*_family(started), replica]
+        os.kill(agent, signal.SIGKILL)
+        started.stop(10)
+    return Stopped(home, started, family)
+
+
+def test_stopped_in_10_s_it_leaves_nothing_even_where_its_agent_was_dead(stopped: Stopped) -> None:
+    assert [process for process in stopped.family if _runs(process)] == []
+    assert stopped.studio.process.returncode == 0
+    assert stopped.studio.lines[-1].endswith("stopped")
+    assert {path.name for path in stopped.home.glob("*.json")} == set()
+
+
+def test_started_again_in_15_s_it_sweeps_what_a_killed_one_left_and_keeps_everything(
+    stopped: Stopped,
 ) -> None:
-    home = tmp_path / "home"
-    with studio(home) as killed:
+    with studio(stopped.home, 15) as killed:
         token = killed.token()
         with killed.client(token) as api:
             api.post("/api/2.0/mlflow/experiments/create", json={"name": "kept"})
-        left = _family(killed)[1:]
+        replica = replica_of(killed)
+        left = [process for process in _family(killed)[1:] if process != replica]
+        leaders = [_pid(killed, name) for name in ("web", "worker")]
         killed.process.kill()
         killed.process.wait()
+        for pid in leaders:  # what they have started lives on, and is told of no end
+            os.kill(pid, signal.SIGKILL)
         assert [process for process in left if _runs(process)]
-        with studio(home) as next_one:
+        with studio(stopped.home, 15) as next_one:
             assert [process for process in left if _runs(process)] == []
             assert "left behind by an earlier start" in next_one.log()
+            assert "left behind by a process that has died" in next_one.log()
             with next_one.client(token) as api:
                 asked = {"experiment_name": "kept"}
                 found = api.get("/api/2.0/mlflow/experiments/get-by-name", params=asked)
                 assert found.status_code == 200
-            family = _family(next_one)
+            assert replica_of(next_one) == replica  # it has served on
+            family = [*_family(next_one), replica]
+            next_one.stop(10)
     assert [process for process in family if _runs(process)] == []
     assert next_one.process.returncode == 0
     assert next_one.lines[-1].endswith("stopped")
-    assert not (home / "processes.json").exists()
+    assert not (stopped.home / "processes.json").exists()
 
 
 def _up(env: dict[str, str]) -> subprocess.CompletedProcess[str]:

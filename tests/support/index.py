@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
 # What an environment gets besides what its model asks for.
-SERVERS_OWN = ("uvicorn-1.0", "httptools-1.0", "uvloop-1.0", "orjson-1.0")
+SERVERS_OWN = ("uvicorn-1.0", "httptools-1.0", "uvloop-1.0")
 
 
 def wheel(release: str, requires: Sequence[str] = ()) -> tuple[str, bytes]:

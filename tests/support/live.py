@@ -61,6 +61,11 @@ class Studio:
             base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
+    def stop(self, seconds: float) -> None:
+        """End it as a user does. Raises TimeoutExpired when that takes longer."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(seconds)
+
     def log(self) -> str:
         return "\n".join(self.lines)
 
@@ -77,14 +82,16 @@ def environment(home: Path, port: int, scoring_port: int) -> dict[str, str]:
 
 
 @contextmanager
-def studio(home: Path | None = None) -> Iterator[Studio]:
-    """Start Studio, wait until it says that it is ready, and stop it at the end."""
+def studio(
+    home: Path | None = None, seconds: float = 60, more: dict[str, str] | None = None
+) -> Iterator[Studio]:
+    """Start Studio, wait until it says that it is ready, in that many seconds, and stop it at the end."""
     folder = home or Path(tempfile.mkdtemp(prefix="studio-live-"))
     ports = free_port(), free_port()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up"],
         cwd=ROOT,
-        env=environment(folder, *ports),
+        env=environment(folder, *ports) | (more or {}),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -94,7 +101,7 @@ def studio(home: Path | None = None) -> Iterator[Studio]:
     reader.start()
     try:
         try:
-            until(lambda: _ready(started), "Studio is ready", 60)
+            until(lambda: _ready(started), "Studio is ready", seconds)
         except AssertionError as late:
             raise AssertionError(f"{late}\n{started.log()[-8000:]}") from None
         yield started
