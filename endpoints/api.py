@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.urls import path, reverse
@@ -11,16 +12,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from endpoints import access, logs, query, services
+from endpoints import access, grants_api, logs, query, services
 from endpoints.models import Deployment, Endpoint, Replica, valid_name
 from registry import access as registry_access
 from registry import query as registry_query
 from studio.accounts.access import signed_in
 from studio.accounts.guards import once
 from studio.accounts.permissions import Level
-from studio.lib.api import PAGE_PARAMETER, ErrorOutput, listed, page
+from studio.lib.api import PAGE_PARAMETER, ErrorOutput, Text, listed, page
 from studio.lib.errors import Invalid, NotFound
 
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 _ERRORS = {400: ErrorOutput, 403: ErrorOutput, 404: ErrorOutput, 409: ErrorOutput}
 
 
@@ -70,10 +72,8 @@ class DeploymentOutput(serializers.Serializer[Deployment]):
 class Endpoints(APIView):
     @extend_schema_serializer(component_name="EndpointCreate")
     class Input(serializers.Serializer[Any]):
-        name = serializers.CharField(validators=[valid_name])
-        description = serializers.CharField(
-            required=False, allow_blank=True, default="", max_length=5000
-        )
+        name = Text(rule=valid_name)
+        description = Text(required=False, allow_blank=True, default="", max_length=5000)
 
     @extend_schema(
         operation_id="endpoints_list",
@@ -105,7 +105,7 @@ class Endpoints(APIView):
 class EndpointView(APIView):
     @extend_schema_serializer(component_name="EndpointChange")
     class Input(serializers.Serializer[Any]):
-        description = serializers.CharField(allow_blank=True, max_length=5000)
+        description = Text(allow_blank=True, max_length=5000)
 
     @extend_schema(responses={200: EndpointOutput, 404: ErrorOutput})
     def get(self, request: Request, name: str) -> Response:
@@ -132,16 +132,14 @@ class EndpointView(APIView):
             endpoint=access.endpoint_for(request.user, name, Level.MANAGE),
             by=signed_in(request.user),
         )
-        return Response(status=status.HTTP_202_ACCEPTED)
+        return _going(request)
 
 
 class Deployments(APIView):
     @extend_schema_serializer(component_name="DeploymentCreate")
     class Input(serializers.Serializer[Any]):
-        name = serializers.CharField(validators=[valid_name])
-        model_uri = serializers.CharField(
-            max_length=500, help_text="models:/NAME/VERSION or models:/NAME@ALIAS"
-        )
+        name = Text(rule=valid_name)
+        model_uri = Text(max_length=500, help_text="models:/NAME/VERSION or models:/NAME@ALIAS")
 
     @extend_schema(
         operation_id="endpoints_deployments_list",
@@ -185,7 +183,7 @@ class DeploymentView(APIView):
     def delete(self, request: Request, name: str, deployment: str) -> Response:
         found = access.deployment_for(request.user, name, deployment, Level.MANAGE)
         services.delete_deployment(deployment=found, by=signed_in(request.user))
-        return Response(status=status.HTTP_202_ACCEPTED)
+        return _going(request)
 
 
 class Retry(APIView):
@@ -206,14 +204,16 @@ class Logs(APIView):
     @extend_schema(
         responses={200: LogsOutput, 400: ErrorOutput, 404: ErrorOutput},
         parameters=[
-            OpenApiParameter("attempt", int, description="Which attempt; without it the last one."),
+            OpenApiParameter(
+                "attempt", _NUMBER, description="Which attempt; without it the last one."
+            ),
             OpenApiParameter(
                 "replica",
-                int,
+                _NUMBER,
                 description="Whose log: this replica's; without it the build's.",
             ),
             OpenApiParameter(
-                "after", int, description="Where to read on: `next` of the last answer."
+                "after", _NUMBER, description="Where to read on: `next` of the last answer."
             ),
         ],
     )
@@ -265,7 +265,8 @@ class RegenerateKey(APIView):
     class Input(serializers.Serializer[Any]):
         key = serializers.ChoiceField(["primary", "secondary"])
 
-    @extend_schema(request=Input, responses={200: KeysOutput, **_ERRORS})
+    @once
+    @extend_schema(request=Input, responses={200: KeysOutput, **_ERRORS, 422: ErrorOutput})
     def post(self, request: Request, name: str) -> Response:
         endpoint = access.endpoint_for(request.user, name, Level.MANAGE)
         by = signed_in(request.user)
@@ -284,13 +285,18 @@ def _accepted(deployment: Deployment) -> Response:
     )
 
 
+def _going(request: Request) -> Response:
+    """It is being ended: its own address answers 404 once it is gone."""
+    return Response(status=status.HTTP_202_ACCEPTED, headers={"Location": request.path})
+
+
 def _keys(keys: dict[services.KeyName, str]) -> Response:
     return Response(keys, headers={"Cache-Control": "no-store"})
 
 
 def _number(request: Request, name: str) -> int:
     raw = request.query_params.get(name, "") or "0"
-    if not raw.isdecimal() or len(raw) > 18:
+    if not re.fullmatch(r"[0-9]{1,18}", raw):
         raise Invalid(f"{name}={raw!r}: write a number.")
     return int(raw)
 
@@ -306,4 +312,5 @@ urlpatterns = [
     path(f"{_DEPLOYMENT}/logs", Logs.as_view(), name="logs"),
     path(f"{_ENDPOINT}/keys", Keys.as_view(), name="keys"),
     path(f"{_ENDPOINT}/keys/regenerate", RegenerateKey.as_view(), name="regenerate-key"),
+    *grants_api.urlpatterns,
 ]

@@ -31,6 +31,9 @@ _PASSED_ON = re.compile(
     r"UV_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|PIP_CERT|\w+_proxy|\w+_PROXY|PATH|HOME|LANG|LC_\w+|TMPDIR"
 )
 _LOGIN = re.compile(r"://[^/\s]+@")
+_PREAMBLE = re.compile(
+    r"(error: )?No solution found when resolving dependencies:? *(cause: )?|error: "
+)
 _TICK = 2.0  # seconds: a person who watches sees something new at least this often
 
 
@@ -87,10 +90,18 @@ def _install(wanted: Requirements, draft: Path, model: Path, say: Say, lost: Eve
     bounds.write_text("\n".join(wanted.constraints) + "\n")
     install = ["pip", "install", "--python", str(draft / "bin" / "python")]
     install += ["-r", str(listed), "-c", str(bounds)]
+    said: list[str] = []
+
+    def note(line: str) -> None:
+        said.append(line)
+        say(line)
+
     try:
         listed.write_text("\n".join((*wanted.lines, *SERVER, *FASTER)) + "\n")
-        _uv(install, model, say, lost)
+        _uv(install, model, note, lost)
     except BuildFailed:
+        if not any(name in line for name in FASTER for line in said):
+            raise  # it is not for their sake, and would only be said again
         say(f"trying again without {', '.join(FASTER)}")
         listed.write_text("\n".join((*wanted.lines, *SERVER)) + "\n")
         _uv(install, model, say, lost)
@@ -173,8 +184,12 @@ def _summary(said: list[str]) -> str:
         None,
     )
     told = said[-3:] if start is None else said[start : start + 6]
-    text = " ".join(line.strip(" ×╰─▶│├") for line in told)
-    return f"The model's requirements could not be installed. {text}"
+    text = _PREAMBLE.sub("", " ".join(line.strip(" ×╰─▶│├") for line in told))
+    why = f"{text[:1].upper()}{text[1:].rstrip('.')}"
+    return (
+        f"The model's requirements could not be installed. {why}. "
+        "Correct them and log the model again; or try again, if the package index was out of reach."
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -15,13 +16,24 @@ from endpoints import services
 from endpoints.models import Deployment, Endpoint
 from registry.mlmodel import read
 from studio.lib.errors import Unservable
-from studio.lib.text import readable_json
+from studio.lib.text import python_literal, readable_json
 
 KEY_VARIABLE = "$STUDIO_KEY"
 # For a model that says nothing of its input: the shape of a body, for a person to fill in.
 _SHAPE = {"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}
 _PATIENCE = 35.0  # seconds: longer than the gateway's own
 _LONGEST = 200_000  # characters of an answer that the page shows
+_MOST_ROWS = 5  # of an input example that has more
+# Bytes of a body that stands in a command line: Linux takes 128 KiB as one argument.
+_MOST_ARGUMENT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no prediction, and the model's own traceback where it has one."""
+
+    message: str
+    trace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,19 @@ class Answer:
     milliseconds: float
     deployment: str
 
+    @property
+    def refusal(self) -> Refusal | None:
+        """What a failed answer says, if it says it as MLflow, the gateway or Studio does. None: the body is all there is."""
+        if self.status == 200:
+            return None
+        try:
+            told = json.loads(self.body)
+            told = told.get("error", told)  # the gateway's is one level deeper
+            message, trace = told["message"], told.get("stack_trace") or ""
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return Refusal(self.body, "") if not self.status else None
+        return Refusal(str(message), str(trace).strip())
+
 
 def body_for(deployment: Deployment | None) -> str:
     """A body as JSON text: the model's input example, zeros that fit its signature, or a shape."""
@@ -42,29 +67,46 @@ def body_for(deployment: Deployment | None) -> str:
             body = read(Path(settings.HOME.models) / str(deployment.pk)).body
         except Unservable:
             body = None  # not fetched yet, or not a model: the shape does
-    return readable_json(body if body is not None else _SHAPE)
+    return readable_json(_first_rows(body) if body is not None else _SHAPE)
+
+
+def _first_rows(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with few rows: an example of thousands tells no more, and no page or command holds it."""
+    cut: dict[str, Any] = {
+        name: rows[:_MOST_ROWS] for name, rows in body.items() if isinstance(rows, list)
+    }
+    split = body.get("dataframe_split")
+    if isinstance(split, dict):
+        few = {name: split[name][:_MOST_ROWS] for name in ("index", "data") if name in split}
+        cut["dataframe_split"] = split | few
+    return body | cut
 
 
 def curl(endpoint: Endpoint, body: str, key: str) -> str:
     """A command that a POSIX shell runs as it stands. `key` is a key, or the name of a variable that holds it."""
-    return (
+    command = (
         f"curl {shlex.quote(endpoint.scoring_url)} \\\n"
         f'  -H "Authorization: Bearer {key}" \\\n'
         f'  -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(body)}"
     )
+    if len(body.encode()) <= _MOST_ARGUMENT:
+        return f"{command}  -d {shlex.quote(body)}"
+    return f"{command}  --data-binary @- <<'END_OF_BODY'\n{body}\nEND_OF_BODY"
 
 
 def python(endpoint: Endpoint, body: str) -> str:
     """A Python program with the requests package; the key comes from the environment."""
-    literal = json.dumps(json.dumps(json.loads(body)))
+    # json.dumps, since requests' own refuses NaN, which an input example may hold.
     return (
         "import json\nimport os\n\nimport requests\n\n"
-        f"body = json.loads({literal})\n"
+        f"body = {python_literal(readable_json(json.loads(body)))}\n"
         "answer = requests.post(\n"
         f"    {json.dumps(endpoint.scoring_url)},\n"
-        '    headers={"Authorization": f"Bearer {os.environ[\'STUDIO_KEY\']}"},\n'
-        "    json=body,\n    timeout=30,\n)\n"
+        "    headers={\n"
+        '        "Authorization": f"Bearer {os.environ[\'STUDIO_KEY\']}",\n'
+        '        "Content-Type": "application/json",\n'
+        "    },\n"
+        "    data=json.dumps(body),\n    timeout=30,\n)\n"
         "answer.raise_for_status()\nprint(answer.json())\n"
     )
 
@@ -78,7 +120,9 @@ def send(endpoint: Endpoint, body: str) -> Answer:
     url = f"http://{settings.SCORING_ADDRESS}/endpoints/{endpoint.name}/invocations"
     started = time.monotonic()
     try:
-        answer = httpx.post(url, content=body.encode(), headers=headers, timeout=_PATIENCE)
+        answer = httpx.post(
+            url, content=body.encode(), headers=headers, timeout=_PATIENCE, trust_env=False
+        )
     except httpx.HTTPError as failure:
         return Answer(
             0,

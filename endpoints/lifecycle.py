@@ -15,7 +15,7 @@ from django.utils.timezone import now
 from endpoints import logs, steps
 from endpoints.decide import Action, Seen, next_action
 from endpoints.engines import engine
-from endpoints.environments import Cancelled
+from endpoints.environments import BuildFailed, Cancelled
 from endpoints.lease import lease
 from endpoints.models import (
     Attempt,
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 # A model that has not loaded by then is given up.
 LOADING_PATIENCE = timedelta(minutes=10)
 _AN_ERROR = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
+
+
+class ReplicaEnded(StepFailed):
+    """`detail` is the end of the replica's own log."""
 
 
 def reconcile(pk: int) -> bool:
@@ -104,8 +108,9 @@ def _fail(work: Work, failure: Exception) -> bool:
     """End the attempt: the person reads what happened, the log keeps all of it. False: it is past failing."""
     reason, detail = _told(failure)
     with contextlib.suppress(OSError):  # where the log cannot be written, the row still tells
-        for line in detail.splitlines():
-            work.say(f"  {line}")
+        indent = logs.COPIED if isinstance(failure, ReplicaEnded) else "  "
+        for line in [] if isinstance(failure, BuildFailed) else detail.splitlines():
+            work.say(f"{indent}{line}")  # of a build, all has been said
         work.say(f"FAILED: {reason}")
     log.warning(
         "deployment=%s state=%s failed: %s",
@@ -156,7 +161,7 @@ def _build(work: Work) -> None:
 
 
 def _start(work: Work) -> None:
-    work.say("starting a replica")
+    work.say(logs.STARTING)
     engine().start(work.attempt)
 
 
@@ -190,11 +195,11 @@ def _fail_start(work: Work) -> None:
     raise _ended(work)
 
 
-def _ended(work: Work) -> StepFailed:
+def _ended(work: Work) -> ReplicaEnded:
     replica = engine().seen(work.attempt)[-1]
     last = replica.log_tail.rstrip().rpartition("\n")[2]
     own_words = f" {last}" if _AN_ERROR.match(last) else ""  # of the traceback
-    return StepFailed(
+    return ReplicaEnded(
         f"The model did not load: {replica.reason}{own_words}", detail=replica.log_tail
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +13,11 @@ from django.conf import settings
 
 from endpoints.models import Attempt, Deployment, Replica
 
+STARTING = "starting a replica"  # what an attempt's log says before there is a replica's
+COPIED = "  | "  # before a line of an attempt's log that a replica's log holds, too
 _LONGEST_ANSWER = 256 * 1024  # bytes
+_TIME = re.compile(r"(\d\d):(\d\d):(\d\d) ")
+_DAY = 24 * 60 * 60  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,37 @@ def tail(path: Path, lines: int) -> str:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:
         return ""
+
+
+def in_order(build: list[str], replicas: list[list[str]], began: datetime) -> list[str]:
+    """The lines of an attempt's log and its replicas' by their times; what is in both, once.
+
+    A line without a time goes with the one before it in its own log. Times are of the day alone: one much
+    earlier than the last is of the next day.
+    """
+    if not replicas:
+        return build
+    kept = [line for line in build if not line[9:].startswith(COPIED)]
+    # Of one second, a replica's lines stand between its start and what is said of it afterwards.
+    asked = max((place for place, line in enumerate(kept) if line[9:] == STARTING), default=-1)
+    keyed = [
+        (at, 0 if place <= asked else len(replicas) + 1, line)
+        for place, (at, line) in enumerate(_timed(kept, began))
+    ]
+    for number, lines in enumerate(replicas, 1):
+        keyed += [(at, number, line) for at, line in _timed(lines, began)]
+    return [line for _, _, line in sorted(keyed, key=lambda row: row[:2])]
+
+
+def _timed(lines: list[str], began: datetime) -> Iterator[tuple[int, str]]:
+    """Each line with its time in seconds, which never goes back."""
+    at = (began.hour * 60 + began.minute) * 60 + began.second
+    for line in lines:
+        if match := _TIME.match(line):
+            hours, minutes, seconds = map(int, match.groups())
+            told = at - at % _DAY + (hours * 60 + minutes) * 60 + seconds
+            at = max(at, told if told > at - _DAY // 2 else told + _DAY)
+        yield at, line
 
 
 def remove(deployment: Deployment) -> None:

@@ -143,6 +143,17 @@ class DeploymentQuerySet(GovernedQuerySet["Deployment"]):
             | Q(Exists(present.filter(wanted=True)), state=State.FAILED)
         )
 
+    def heir_of(self, leaving: Deployment) -> Deployment | None:
+        """Of an endpoint's deployments, the one that takes all traffic when `leaving` goes: the newest live one.
+
+        None: there is none, `leaving` has no traffic, or others have some and go on as before.
+        """
+        kept = self.filter(wanted=Wanted.LIVE)
+        others = kept.exclude(pk=leaving.pk)
+        if others.filter(traffic__gt=0) or not kept.filter(pk=leaving.pk, traffic__gt=0):
+            return None
+        return others.filter(state=State.LIVE).last()
+
     def take_lease(self, pk: int, holder: str, seconds: int) -> bool:
         """Take or renew the lease. Another's is left alone until it has run out."""
         free = Q(lease_holder="") | Q(lease_until__lt=Now()) | Q(lease_holder=holder)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import Specifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from studio.lib.errors import Unservable
 
@@ -18,11 +23,16 @@ from studio.lib.errors import Unservable
 SERVER = ("uvicorn>=0.22",)
 # What MLflow before 2.21 imports to score and does not always bring: setuptools for pkg_resources.
 OLD_MLFLOW = ("flask", "setuptools<81")
-FASTER = ("httptools", "uvloop", "orjson")
+FASTER = ("httptools", "uvloop")
+_NOT_OLD = "2.21"
 _OF_CONDA_ITSELF = re.compile(r"(python|pip)\s*([<>=!~ ].*)?$")
 _CONSTRAINTS = re.compile(r"(-c|--constraint)[ =]+constraints\.txt")
 _MLFLOW = re.compile(r"mlflow([-_.]skinny)?(?![\w.-])", re.IGNORECASE)
-_OLD_MLFLOW = re.compile(r"mlflow([-_.]skinny)?\s*==\s*2\.(1?\d|20)(?!\d)", re.IGNORECASE)
+# The environment outlives the deployment's copy of the model, so nothing is installed as a link into it.
+_EDITABLE = re.compile(r"(-e|--editable)(\s+|=\s*)(?!\w+\+)")
+_OPTION = re.compile(r"^--?[a-z-]+(\s+|=\s*)")
+_AFTERWARDS = re.compile(r"\s+(#|;|--hash\b)")
+_EXTRAS = re.compile(r"\[[^\]]*\]$")
 _MINOR = re.compile(r"3\.\d+")
 
 
@@ -33,6 +43,8 @@ class Requirements:
     lines: tuple[str, ...]
     python: str
     constraints: tuple[str, ...] = ()
+    # Paths in the model's own folder that the lines name, each with the SHA-256 of what is there.
+    contents: tuple[str, ...] = ()
 
     def key(self, python: str) -> str:
         """The name of an environment with these, on this machine's platform and with this uv."""
@@ -43,6 +55,7 @@ class Requirements:
             "-r",
             *SERVER,
             *FASTER,
+            *self.contents,
             python,
             platform.platform(),
             version("uv"),
@@ -58,17 +71,88 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
         given = conda.get("dependencies") or []
         _refuse_conda(given)
         listed = _lines(folder / "requirements.txt") or _pip_section(given)
-        lines = [line for line in listed if not _CONSTRAINTS.fullmatch(line)]
+        lines = [_EDITABLE.sub("", line, 1) for line in listed if not _CONSTRAINTS.fullmatch(line)]
         # MLflow keeps the constraints that a model was logged with in this one file.
         bounds = _lines(folder / "constraints.txt") if len(lines) < len(listed) else []
     except (ValueError, yaml.YAMLError) as failure:
         raise Unservable(f"The model's environment files cannot be read: {failure}") from failure
     if not any(_MLFLOW.match(line) for line in lines):
         lines.append(f"mlflow=={mlflow_version}" if mlflow_version else "mlflow")
-    if any(_OLD_MLFLOW.match(line) for line in lines):
+    if _asks_for_old_mlflow([*lines, *bounds], mlflow_version):
         lines += OLD_MLFLOW
     minor = _MINOR.match(str(of_env.get("python") or python_version))
-    return Requirements(tuple(lines), minor[0] if minor else "", tuple(bounds))
+    python = minor[0] if minor else ""
+    return Requirements(tuple(lines), python, tuple(bounds), _contents(folder, [*lines, *bounds]))
+
+
+def _asks_for_old_mlflow(lines: list[str], logged_with: str) -> bool:
+    """Whether an MLflow before 2.21 will be installed. Where the lines leave it open the model's own tells."""
+    asked = [clause for line in lines if _MLFLOW.match(line) for clause in _specifiers(line)]
+    if not all(map(_admits_new, asked)):
+        return True
+    return all(map(_admits_old, asked)) and not _is_new(logged_with)
+
+
+def _specifiers(line: str) -> SpecifierSet:
+    """What a line says of versions. A line that is not understood, one with an address say, says nothing."""
+    try:
+        return Requirement(_AFTERWARDS.split(line)[0]).specifier
+    except InvalidRequirement:
+        return SpecifierSet()
+
+
+def _admits_new(clause: Specifier) -> bool:
+    """Whether a version from 2.21 on satisfies it: any, or 2.21, or the one that it names."""
+    named = clause.version.removesuffix(".*")
+    probes = [version for version in (_NOT_OLD, named) if _is_new(version)]
+    return clause.operator in (">", ">=", "!=") or any(map(clause.contains, probes))
+
+
+def _admits_old(clause: Specifier) -> bool:
+    return clause.operator in ("<", "<=", "!=") or not _is_new(clause.version.removesuffix(".*"))
+
+
+def _is_new(version: str) -> bool:
+    """Also what is no version, as a branch of MLflow's own has it: that one is not old."""
+    try:
+        return Version(version) >= Version(_NOT_OLD)
+    except InvalidVersion:
+        return True
+
+
+def _contents(folder: Path, lines: list[str]) -> tuple[str, ...]:
+    """What the files of the model are that the lines name: of one name, two models may bring different ones."""
+    root = Path(os.path.normpath(folder))
+    found = {path for line in lines for name in _names(line) if (path := _path(root, name))}
+    return tuple(f"{path.relative_to(root)} {_digest(path)}" for path in sorted(found))
+
+
+def _names(line: str) -> set[str]:
+    """Whatever in a line may be a path: each of its words, and all of it that may hold spaces."""
+    asked = _OPTION.sub("", _AFTERWARDS.split(line)[0], 1)
+    words = re.split(r"[\s=]+", line)
+    return {name.strip() for name in (asked, *asked.split("@"), *words) if name.strip()}
+
+
+def _path(folder: Path, name: str) -> Path | None:
+    """The file or folder of the model's that a name leads to. None: it leads nowhere, or out."""
+    plain = unquote(_EXTRAS.sub("", name.removeprefix("file:")))
+    path = Path(os.path.normpath(folder / plain))
+    try:
+        return path if plain and path.is_relative_to(folder) and path.exists() else None
+    except OSError:  # too long for a name, so none
+        return None
+
+
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file, or of all that lies in a folder, its names included."""
+    if path.is_dir():
+        summary = hashlib.sha256()
+        for inner in sorted(found for found in path.rglob("*") if found.is_file()):
+            summary.update(f"{inner.relative_to(path)} {_digest(inner)}\n".encode())
+        return summary.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_conda(dependencies: list[object]) -> None:

@@ -25,21 +25,20 @@ KeyName = Literal["primary", "secondary"]
 def create_endpoint(*, name: str, description: str, by: User) -> Endpoint:
     """Make an endpoint with two new keys, which `by` manages. Raises Conflict when the name is taken."""
     primary, secondary = _new_key(), _new_key()
-    try:
-        with transaction.atomic():
-            endpoint = Endpoint.objects.create(
-                name=name,
-                description=description,
-                created_by=by,
-                primary_key=encrypt(settings.SECRET_KEY, primary),
-                primary_digest=digest(primary),
-                secondary_key=encrypt(settings.SECRET_KEY, secondary),
-                secondary_digest=digest(secondary),
-            )
-    except IntegrityError:
-        raise Conflict(
-            f"There is already an endpoint named {name!r}: choose another name."
-        ) from None
+    row = Endpoint(
+        name=name,
+        description=description,
+        created_by=by,
+        primary_key=encrypt(settings.SECRET_KEY, primary),
+        primary_digest=digest(primary),
+        secondary_key=encrypt(settings.SECRET_KEY, secondary),
+        secondary_digest=digest(secondary),
+    )
+    # Not an INSERT that fails: PostgreSQL would write it to its log, keys and all.
+    Endpoint.objects.bulk_create([row], ignore_conflicts=True)
+    endpoint = Endpoint.objects.filter(name=name, primary_digest=row.primary_digest).first()
+    if endpoint is None:
+        raise Conflict(f"There is already an endpoint named {name!r}: choose another name.")
     Grant.objects.create(
         user=by,
         resource_type=ENDPOINT,
@@ -100,8 +99,17 @@ def retry(*, deployment: Deployment) -> Attempt:
 
 
 @transaction.atomic
-def delete_deployment(*, deployment: Deployment, by: User) -> None:
-    """End the deployment's replicas, then remove it and its logs."""
+def delete_deployment(*, deployment: Deployment, by: User) -> Deployment | None:
+    """End the deployment's replicas, then remove it and its logs. Returns who takes over its traffic, if anyone does."""
+    endpoint = _locked(deployment.endpoint)
+    heir = Deployment.objects.filter(endpoint=endpoint).heir_of(deployment)
+    _end(deployment, by)
+    if heir is not None:
+        Deployment.objects.filter(pk=heir.pk).update(traffic=100, changes=F("changes") + 1)
+    return heir
+
+
+def _end(deployment: Deployment, by: User) -> None:
     Deployment.objects.filter(pk=deployment.pk).update(
         wanted=Wanted.GONE, traffic=0, changes=F("changes") + 1
     )
@@ -115,7 +123,7 @@ def delete_endpoint(*, endpoint: Endpoint, by: User) -> None:
     """Delete its deployments, and the endpoint with the last of them. Its address answers no more from now on."""
     endpoint = _locked(endpoint)
     for deployment in endpoint.deployments.all():
-        delete_deployment(deployment=deployment, by=by)
+        _end(deployment, by)
     Endpoint.objects.filter(pk=endpoint.pk).update(wanted=Wanted.GONE)
     record(actor=by, action="endpoint.delete", target=endpoint.name)
     Endpoint.objects.remove_finished()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -19,7 +20,7 @@ from django.views.decorators.http import (
 )
 
 from endpoints import access, examples, query, services
-from endpoints.models import Deployment, Endpoint, State, Wanted, valid_name
+from endpoints.models import Attempt, Deployment, Endpoint, State, Wanted, valid_name
 from registry import access as registry
 from registry.models import ModelVersion
 from studio.accounts.access import signed_in
@@ -62,12 +63,22 @@ class DeployForm(forms.Form):
         }
 
 
+def _suggested(version: ModelVersion, asked: str, by: User) -> dict[str, str]:
+    """Names to begin with: the endpoint that the person came from, if it is one to deploy to, and a free deployment."""
+    names = DeployForm.suggested(version)
+    own = access.endpoints_for(by, Level.EDIT)
+    endpoint = own.filter(name=asked).first() or own.filter(name=names["endpoint"]).first()
+    names["endpoint"] = endpoint.name if endpoint else names["endpoint"]
+    return names | {"deployment": query.free_name(endpoint, names["deployment"])}
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def deploy(request: HttpRequest, name: str, version: int) -> HttpResponse:
     """Deploy a model version to an endpoint, which is made if it is new."""
     by = signed_in(request.user)
     found = registry.version_for(by, name, version)
-    form = DeployForm(request.POST or None, initial=DeployForm.suggested(found))
+    asked = request.GET.get("endpoint", "")
+    form = DeployForm(request.POST or None, initial=_suggested(found, asked, by))
     if request.method == "POST" and form.is_valid():
         try:
             made = _deploy(found, form.cleaned_data, by)
@@ -77,7 +88,7 @@ def deploy(request: HttpRequest, name: str, version: int) -> HttpResponse:
             )
         else:
             return redirect(made.endpoint)
-    names = access.endpoints_for(by).values_list("name", flat=True)[:500]
+    names = access.endpoints_for(by, Level.EDIT).values_list("name", flat=True)[:500]
     context = {"version": found, "form": form, "names": names}
     return render(request, "endpoints/deploy.html", context, status=422 if form.errors else 200)
 
@@ -93,20 +104,10 @@ def _deploy(version: ModelVersion, given: dict[str, str], by: User) -> Deploymen
 
 
 @require_safe
-def of_version(request: HttpRequest, name: str, version: int) -> HttpResponse:
-    """Where a model version is deployed, as a fragment for its page."""
-    found = registry.version_for(request.user, name, version)
-    deployments = access.deployments_for(request.user).filter(
-        model_name=found.name, model_version=found.version
-    )
-    return render(request, "endpoints/_of_version.html", {"deployments": deployments})
-
-
-@require_safe
 def endpoint(request: HttpRequest, name: str) -> HttpResponse:
     found = access.endpoint_for(request.user, name)
     tab = request.GET.get("tab", "")
-    context = _overview(found) | {"tab": tab if tab in TABS else "overview"}
+    context = _overview(found, request) | {"tab": tab if tab in TABS else "overview"}
     if context["tab"] in ("test", "consume"):
         context |= _snippets(found, examples.KEY_VARIABLE)
     return render(request, "endpoints/endpoint.html", context)
@@ -114,23 +115,25 @@ def endpoint(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_safe
 def overview(request: HttpRequest, name: str) -> HttpResponse:
-    """The deployments and the steps of the one in progress, as a fragment; 204 while nothing has changed.
+    """The deployments and the steps of the one in focus, as a fragment; 204 while nothing has changed.
 
-    When all has settled, the page is loaded once more as a whole.
+    When another deployment or attempt comes into focus the page is loaded as a whole, with the log of that one.
     """
-    context = _overview(access.endpoint_for(request.user, name))
+    context = _overview(access.endpoint_for(request.user, name), request)
     if request.GET.get("since") == context["since"]:
         return HttpResponse(status=204)
-    if context["settled"]:
+    if request.GET.get("focus", "") != context["focus"]:
         return HttpResponse(headers={"HX-Refresh": "true"})
-    return render(request, "endpoints/_overview.html", context)
+    return render(request, "endpoints/_overview.html", context | {"is_fragment": True})
 
 
 @require_safe
 def log(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
-    """New lines of a deployment's log as JSON: `lines`, `after` to pass next time, `settled` when none will come."""
+    """New lines of an attempt's log as JSON: `lines`, `after` to pass next time, `settled` when none will come."""
     found = access.deployment_for(request.user, name, deployment)
-    return JsonResponse(_log(found, request.GET.get("after", "")))
+    attempts = list(found.attempts.all())
+    shown = _attempt(attempts, request)
+    return JsonResponse(_log(found, shown, attempts[0], request.GET.get("after", "")))
 
 
 @require_POST
@@ -144,7 +147,7 @@ def test(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "endpoints/endpoint.html",
-        _overview(found) | context | {"tab": "test", "body": body},
+        _overview(found, request) | context | {"tab": "test", "body": body},
     )
 
 
@@ -167,7 +170,7 @@ def keys(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "endpoints/endpoint.html",
-        _overview(found) | context | {"tab": "consume"},
+        _overview(found, request) | context | {"tab": "consume"},
     )
 
 
@@ -184,14 +187,13 @@ def delete_deployment(request: HttpRequest, name: str, deployment: str) -> HttpR
     by = signed_in(request.user)
     found = access.deployment_for(by, name, deployment, Level.MANAGE)
     if request.method == "POST":
-        services.delete_deployment(deployment=found, by=by)
-        messages.success(request, f"The deployment {found.name} is being ended and deleted.")
+        heir = services.delete_deployment(deployment=found, by=by)
+        told = f" {heir.name} takes all of the traffic now." if heir else ""
+        messages.success(request, f"The deployment {found.name} is being ended and deleted.{told}")
         return redirect(found.endpoint)
-    return render(
-        request,
-        "endpoints/delete_deployment.html",
-        {"deployment": found, "endpoint": found.endpoint},
-    )
+    heir = Deployment.objects.filter(endpoint=found.endpoint).heir_of(found)
+    context = {"deployment": found, "endpoint": found.endpoint, "heir": heir}
+    return render(request, "endpoints/delete_deployment.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -213,11 +215,13 @@ def delete(request: HttpRequest, name: str) -> HttpResponse:
     )
 
 
-def _overview(endpoint: Endpoint) -> dict[str, Any]:
+def _overview(endpoint: Endpoint, request: HttpRequest) -> dict[str, Any]:
+    """What the endpoint's page shows. Its address may name the deployment and the attempt to look at."""
     found = query.with_deployments(Endpoint.objects.filter(pk=endpoint.pk)).get()
     found.level = endpoint.level
     deployments = list(found.deployments.all())
-    shown = query.in_focus(deployments)
+    asked = request.GET.get("deployment", "")
+    shown = query.in_focus(deployments, asked)
     context: dict[str, Any] = {
         "endpoint": found,
         "deployments": deployments,
@@ -225,27 +229,42 @@ def _overview(endpoint: Endpoint) -> dict[str, Any]:
         and found.wanted == Wanted.LIVE,
         "since": ",".join(f"{deployment.pk}:{deployment.changes}" for deployment in deployments),
         "shown": shown,
+        "focus": "",
     }
     if shown is not None:
-        attempt = shown.attempts.all()[0]
+        attempts = list(shown.attempts.all())
+        attempt = _attempt(attempts, request)
         context |= {
             "attempt": attempt,
+            "attempts": attempts,
+            "focus": f"{shown.pk}.{attempt.number}",
+            "fresh": query.is_fresh(shown) and attempt == attempts[0],
             "steps": query.step_rows(attempt, shown),
-            "log": _log(shown, ""),
+            "log": _log(shown, attempt, attempts[0], ""),
         }
+    # What the page asks with whether there is news.
+    context["poll"] = urlencode(
+        {"since": context["since"], "focus": context["focus"]}
+        | {key: request.GET[key] for key in ("deployment", "attempt") if key in request.GET}
+    )
     return context
 
 
-def _log(deployment: Deployment, after: str) -> dict[str, Any]:
+def _attempt(attempts: list[Attempt], request: HttpRequest) -> Attempt:
+    """The attempt that the address names, else the last one."""
+    asked = request.GET.get("attempt", "")
+    return next((one for one in attempts if str(one.number) == asked), attempts[0])
+
+
+def _log(deployment: Deployment, attempt: Attempt, last: Attempt, after: str) -> dict[str, Any]:
     places = dict(
         part.split(":") for part in after.split(",") if re.fullmatch(r"[a-z0-9-]+:\d{1,15}", part)
     )
-    attempt = deployment.attempts.all()[0]
-    pages = query.current_log(attempt, {name: int(place) for name, place in places.items()})
+    news = query.log_of(attempt, {name: int(place) for name, place in places.items()})
     return {
-        "lines": [line for page in pages.values() for line in page.lines],
-        "after": ",".join(f"{name}:{page.next}" for name, page in pages.items()),
-        "settled": deployment.is_settled and not any(page.more for page in pages.values()),
+        "lines": news.lines,
+        "after": ",".join(f"{name}:{place}" for name, place in news.places.items()),
+        "settled": (deployment.is_settled or attempt != last) and not news.more,
     }
 
 

@@ -110,6 +110,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["studio.accounts.credentials.Passwords"]
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
@@ -128,6 +129,8 @@ CSRF_COOKIE_NAME = f"studio_csrf_{PORT}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
+# Of a form, the Test tab's among them. Artifacts and predictions do not come as forms.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
 SECURE_REFERRER_POLICY = "same-origin"
 
 LANGUAGE_CODE = "en-us"
@@ -162,6 +165,12 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Studio",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    # A PATCH takes what its serializer says, not all of it as if it were optional.
+    "COMPONENT_SPLIT_PATCH": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "studio.lib.api.describe_rules",
+    ],
 }
 
 CELERY_BROKER_URL = redis.celery_url(REDIS_URL)

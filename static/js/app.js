@@ -15,6 +15,7 @@ export async function mountAll(root) {
 const MODULES = {
   chart: () => import("./chart.js"),
   copy: () => import("./copy.js"),
+  elapsed: () => import("./elapsed.js"),
   "follow-log": () => import("./follow-log.js"),
   menu: () => import("./menu.js"),
   "mlflow-links": () => import("./mlflow-links.js"),

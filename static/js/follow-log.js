@@ -11,7 +11,9 @@ export function mount(log) {
   const look = async () => {
     if (!log.isConnected) return;
     try {
-      const response = await fetch(`${log.dataset.src}?after=${encodeURIComponent(after)}`);
+      const source = new URL(log.dataset.src, location.href);
+      source.searchParams.set("after", after);
+      const response = await fetch(source);
       if (!response.ok) throw new Error(String(response.status));
       const news = await response.json();
       const following = atEnd(log);

@@ -9,12 +9,19 @@ export function toStudio(fragment) {
   return kind === "models" && first ? `/models/${first}/` : "";
 }
 
+/** @returns {string} where to go after signing in: who was on the way to a page of MLflow's own UI wants that one */
+export function afterSignIn(next, fragment) {
+  return /^\/mlflow(\/|$)/.test(next) ? next + fragment : toStudio(fragment) || next;
+}
+
 export function mount(element) {
+  if (element instanceof HTMLInputElement) {
+    element.value = afterSignIn(element.value, location.hash);
+    return;
+  }
   const follow = () => {
     const path = toStudio(location.hash);
-    if (!path) return;
-    if (element instanceof HTMLInputElement) element.value = path; // signing in first: go there afterwards
-    else location.replace(path);
+    if (path) location.replace(path);
   };
   addEventListener("hashchange", follow); // a link opened where this page already is
   follow();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +13,13 @@ from django.template import Context
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.timezone import now
 
+from endpoints import access as endpoints
+from endpoints.models import NAME_RULE
+from registry.models import ModelVersion
+from studio.accounts.models import User
 from studio.context import Section
 from studio.lib.text import readable_json
 from tracking.models import moment as tracking_moment
@@ -27,6 +33,9 @@ _UNITS = (
     ("h", 3600),
     ("min", 60),
 )
+_LONG_PARAM = 40  # characters: of a param with more a table shows the beginning
+# A number that nobody has chosen.
+_COMPUTED = re.compile(r"-?\d+\.\d{7,}(e[+-]?\d+)?", re.ASCII)
 # A run's or deployment's state as a word, a colour and a sign.
 _STATES = {
     "FINISHED": ("Finished", "good", "✓"),
@@ -59,6 +68,22 @@ def number(value: float | None) -> str:
 
 
 @register.filter
+def short(value: str | None) -> str:
+    """A param in a table: a number's rounding errors and a long text's end are left out."""
+    if value is None:
+        return "–"
+    if _COMPUTED.fullmatch(value) and abs(float(value)) < 1e6:
+        return number(float(value))
+    return Truncator(value).chars(_LONG_PARAM)
+
+
+@register.filter
+def ended(sentence: str) -> str:
+    """A sentence that another may follow."""
+    return sentence if sentence.rstrip().endswith((".", "!", "?")) else f"{sentence.rstrip()}."
+
+
+@register.filter
 def duration(seconds: float | None) -> str:
     if seconds is None:
         return "–"
@@ -70,6 +95,12 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def elapsed(seconds: float) -> str:
+    """What runs still, in whole seconds, as static/js/elapsed.js goes on to tell it."""
+    return f"{int(seconds)} s" if seconds < 60 else duration(int(seconds))
 
 
 @register.filter
@@ -120,7 +151,7 @@ def state_pill(state: str, label: str = "") -> SafeString:
 
 @register.filter
 def is_current(section: Section, path: str) -> bool:
-    return path == section.path if section.path == "/" else path.startswith(section.path)
+    return path == section.path if section.path == "/" else path.startswith(section.paths)
 
 
 @register.filter
@@ -152,6 +183,25 @@ def as_json(value: Any) -> str:
 @register.filter
 def ready_count(replicas: list[Any]) -> int:
     return sum(replica.state == "ready" for replica in replicas)
+
+
+@register.filter
+def may_deploy(user: User) -> bool:
+    return endpoints.may_deploy(user)
+
+
+@register.simple_tag(takes_context=True)
+def target(context: Context) -> str:
+    """The name of the endpoint that a person is choosing a version for: it goes with the links."""
+    asked = context["request"].GET.get("endpoint", "")
+    return asked if re.fullmatch(NAME_RULE, asked) else ""
+
+
+@register.inclusion_tag("endpoints/_of_version.html", takes_context=True)
+def deployed_at(context: Context, version: ModelVersion) -> dict[str, Any]:
+    """Where a model version is deployed: on the registry's page, which knows nothing of endpoints."""
+    found = endpoints.deployments_for(context["user"])
+    return {"deployments": found.filter(model_name=version.name, model_version=version.version)}
 
 
 @register.inclusion_tag("_code.html", takes_context=True)

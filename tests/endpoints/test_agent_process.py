@@ -39,6 +39,10 @@ def url_of(database: str) -> str:
     return embedded_url(settings.HOME.postgres_socket, OWNER, password, database)
 
 
+def has_looked(agent: AgentProcess) -> bool:
+    return AgentRow.objects.filter(pid=agent.pid).exists()
+
+
 @pytest.fixture
 def start_agent() -> Iterator[Callable[[], AgentProcess]]:
     """`python -m endpoints.agent` on the test database. What the last one leaves is ended."""
@@ -47,18 +51,18 @@ def start_agent() -> Iterator[Callable[[], AgentProcess]]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     own = {"DATABASE_URL": url, "PGAPPNAME": _NAME, "STUDIO_SECRET_KEY": settings.SECRET_KEY}
 
-    def start() -> AgentProcess:
+    def start(here: Callable[[AgentProcess], bool] = has_looked, **variables: str) -> AgentProcess:
         command = [sys.executable, "-m", "endpoints.agent"]
         made.append(
             subprocess.Popen(
                 command,
                 cwd=settings.BASE_DIR,
-                env=kept | own,
+                env=kept | own | variables,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
         )
-        until(lambda: AgentRow.objects.filter(pid=made[-1].pid).exists(), "the agent is here")
+        until(lambda: here(made[-1]), "the agent is here")
         return made[-1]
 
     yield start
@@ -135,6 +139,58 @@ def test_ended_cleanly_it_leaves_no_process_and_the_next_starts_them_again(
     start_agent()
     again = see(replica, ReplicaState.READY)
     assert again.pid != ready.pid
+
+
+def test_one_whose_row_was_never_told_of_it_is_ended_by_the_next(
+    start_agent: Callable[..., AgentProcess], replica: Replica
+) -> None:
+    """The database was away when it was started, and then the agent was killed."""
+    first = start_agent()
+    ready = see(replica, ReplicaState.READY)
+    first.kill()
+    first.wait()
+    Replica.objects.update(pid=None, pid_started=None, state=ReplicaState.STARTING)
+    start_agent()
+    again = see(replica, ReplicaState.READY)
+    assert again.pid != ready.pid
+    assert not alive(ready)
+    assert alive(again)
+
+
+def test_asked_to_end_while_it_starts_it_ends_what_an_earlier_one_has_left(
+    start_agent: Callable[..., AgentProcess], replica: Replica
+) -> None:
+    first = start_agent()
+    ready = see(replica, ReplicaState.READY)
+    first.kill()
+    first.wait()
+    second = start_agent(here=lambda process: catches(process.pid, signal.SIGTERM))
+    second.terminate()
+    assert second.wait(10) == 0
+    assert not alive(ready)
+    row = Replica.objects.get()
+    assert (row.state, row.pid, row.restarts) == (ReplicaState.STARTING, None, 0)
+
+
+def test_without_its_database_it_still_ends_what_an_earlier_one_has_left(
+    start_agent: Callable[..., AgentProcess], replica: Replica
+) -> None:
+    first = start_agent()
+    ready = see(replica, ReplicaState.READY)
+    first.kill()
+    first.wait()
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
+    second = start_agent(here=lambda process: catches(process.pid, signal.SIGTERM), **nowhere)
+    second.terminate()
+    assert second.wait(30) == 0
+    assert not alive(ready)
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has said what it does at this signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def test_it_is_woken_by_what_is_wanted_and_by_the_end_of_a_child(

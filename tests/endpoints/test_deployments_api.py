@@ -242,6 +242,7 @@ class TestDelete:
         make_deployment(alice, iris, state=State.LIVE, traffic=100)
         response = api.delete(f"{URL}/blue")
         assert (response.status_code, response.content) == (202, b"")
+        assert response.headers["Location"] == f"{URL}/blue"
         row = Deployment.objects.get()
         assert (row.wanted, row.traffic) == (Wanted.GONE, 0)
         assert AuditEvent.objects.get().target == "iris/blue"

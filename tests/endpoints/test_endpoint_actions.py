@@ -120,13 +120,12 @@ class TestDeploy:
     def test_the_models_page_tells_where_it_is_deployed(
         self, as_alice: Client, alice: User, iris: Endpoint
     ) -> None:
-        address = "/models/churn/versions/1/deployments/"
-        assert page(as_alice.get(address)).elements == []
-        make_deployment(alice, iris, "green")  # of churn, version 1
-        shown = page(as_alice.get(address))
-        assert shown.link("iris / green") == IRIS
         make_version("churn", 2)
-        assert page(as_alice.get("/models/churn/versions/2/deployments/")).elements == []
+        make_deployment(alice, iris, "green")  # of churn, version 1
+        shown, other = (page(as_alice.get(f"/models/churn/versions/{n}/")) for n in (1, 2))
+        assert shown.link("iris / green") == IRIS
+        assert "Deployed at" in shown.texts("h2")
+        assert "Deployed at" not in other.texts("h2")
 
 
 class TestTry:
@@ -186,7 +185,7 @@ class TestTry:
         settings.SCORING_ADDRESS = f"127.0.0.1:{free_port()}"
         shown = page(as_alice.post(f"{IRIS}test/", {"body": "{}"}, headers={"HX-Request": "true"}))
         assert "no answer" in shown.texts("span")
-        assert "The scoring gateway is not answering (ConnectError)" in shown.texts("pre")[0]
+        assert "The scoring gateway is not answering (ConnectError)" in shown.texts("p")[0]
 
 
 class TestKeys:
@@ -319,8 +318,8 @@ def test_whatever_models_and_people_say_is_shown_as_text(
 PATHS = {
     "endpoints": "/endpoints/",
     "deploy": DEPLOY,
-    "of-version": "/models/churn/versions/1/deployments/",
     "endpoint": IRIS,
+    "access": f"{IRIS}access/",
     "overview": f"{IRIS}overview/",
     "test": f"{IRIS}test/",
     "keys": f"{IRIS}keys/",

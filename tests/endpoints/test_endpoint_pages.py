@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -144,10 +145,16 @@ class TestOverview:
         assert as_alice.post(form["action"])["Location"] == IRIS
         assert Deployment.objects.get().state == State.QUEUED
 
-    def test_a_live_one_shows_no_steps(self, as_alice: Client, alice: User, iris: Endpoint) -> None:
-        make_replica(make_deployment(alice, iris, state=State.LIVE, traffic=100))
+    def test_a_live_one_shows_its_steps_folded(
+        self, as_alice: Client, alice: User, iris: Endpoint
+    ) -> None:
+        since = now() - timedelta(days=1)
+        make_replica(make_deployment(alice, iris, state=State.LIVE, traffic=100, state_at=since))
         shown = get(as_alice, IRIS)
-        assert shown.all("li") == []
+        (fold,) = (e for e in shown.all("details") if e["class"] == "card fold")
+        assert "open" not in fold.attributes
+        assert State.PROBING.label in fold.text
+        assert shown.all("pre") == []
         row = shown.texts("tr")[1]
         assert "100 %" in row
         assert "1 / 1" in row
@@ -200,15 +207,27 @@ class TestFragment:
         assert as_alice.get(again).status_code == 204
 
     @pytest.mark.parametrize("end", [State.LIVE, State.FAILED])
-    def test_when_all_has_settled_the_page_is_loaded_once_more(
+    def test_when_all_has_settled_it_says_so_in_place_and_asks_no_more(
         self, as_alice: Client, alice: User, iris: Endpoint, end: State
     ) -> None:
         blue = make_deployment(alice, iris, state=State.TRYING)
         address = self.address(as_alice)
         blue.move(end)
+        shown = page(as_alice.get(address))
+        assert not any("hx-get" in e.attributes for e in shown.elements)
+        (state,) = (e for e in shown.elements if e.attributes.get("id") == "endpoint-state")
+        assert state["hx-swap-oob"] == "true"
+        assert state.text == ("Degraded" if end == State.LIVE else "Failed")
+        assert [e["class"] for e in shown.all("li")] == ["todo"] * len(STEPS)
+
+    def test_when_another_comes_into_focus_the_page_is_loaded_with_its_log(
+        self, as_alice: Client, alice: User, iris: Endpoint
+    ) -> None:
+        make_deployment(alice, iris, "blue", state=State.TRYING)
+        address = self.address(as_alice)
+        make_deployment(alice, iris, "green")
         response = as_alice.get(address)
-        assert response["HX-Refresh"] == "true"
-        assert response.content == b""
+        assert (response["HX-Refresh"], response.content) == ("true", b"")
 
     def test_news_of_a_replica_are_a_change(
         self, as_alice: Client, alice: User, iris: Endpoint

@@ -181,7 +181,8 @@ class TestDelete:
         make_endpoint(alice, "iris")
         response = api.delete(f"{URL}/iris")
         assert (response.status_code, response.content) == (202, b"")
-        assert api.get(f"{URL}/iris").status_code == 404
+        assert response.headers["Location"] == f"{URL}/iris"
+        assert api.get(response.headers["Location"]).status_code == 404
 
     def test_one_with_deployments_is_told_as_updating_until_they_have_ended(
         self, api: Client, alice: User
@@ -252,6 +253,9 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("delete", "/iris", None),
     ("get", "/iris/keys", None),
     ("post", "/iris/keys/regenerate", {"key": "primary"}),
+    ("get", "/iris/grants", None),
+    ("put", "/iris/grants/alice", {"permission": "DENY"}),
+    ("delete", "/iris/grants/alice", None),
     ("get", "/iris/deployments", None),
     ("post", "/iris/deployments", {"name": "green", "model_uri": "models:/churn/1"}),
     ("get", "/iris/deployments/blue", None),
@@ -277,7 +281,9 @@ class TestStrangers:
 
         shapes = {str(route.pattern) for route in urlpatterns}
         told = {
-            path.replace("iris", "<str:name>").replace("blue", "<str:deployment>")
+            path.replace("iris", "<str:name>")
+            .replace("blue", "<str:deployment>")
+            .replace("alice", "<str:username>")
             for _, path, _ in ROUTES
         }
         assert shapes == {f"endpoints{path}" for path in told}
@@ -330,7 +336,9 @@ class TestStrangers:
 
     @pytest.mark.parametrize("path", sorted({path for _, path, _ in ROUTES}))
     def test_other_methods_are_told_which_there_are(self, api: Client, path: str) -> None:
-        response = api.put(f"{URL}{path}", {}, JSON)
+        taken = {method for method, own, _ in ROUTES if own == path}
+        other = next(method for method in ("put", "post") if method not in taken)
+        response = call(api, other, path, {})
         assert (response.status_code, error(response)["code"]) == (405, "method_not_allowed")
         for method, own, _ in ROUTES:
             if own == path:
@@ -353,6 +361,7 @@ def test_the_schema_is_whole_and_tells_what_each_request_takes(api: Client) -> N
         ("/{name}", "patch"): {"description"},
         ("/{name}/deployments", "post"): {"name", "model_uri"},
         ("/{name}/keys/regenerate", "post"): {"key"},
+        ("/{name}/grants/{username}", "put"): {"permission"},
     }
     for (path, method), fields in takes.items():
         content = schema["paths"][f"{URL}{path}"][method]["requestBody"]["content"][JSON]

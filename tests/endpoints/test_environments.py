@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import psutil
 import pytest
 from django.conf import settings
 
-from endpoints import environments, interpreters
+from endpoints import environments, interpreters, requirements
 from endpoints.environments import BuildFailed, Cancelled
 from endpoints.requirements import Requirements
 from tests.support.index import Index, index, wheel
@@ -112,7 +113,6 @@ class TestBuild:
             "uvicorn": "1.0",
             "httptools": "1.0",
             "uvloop": "1.0",
-            "orjson": "1.0",
         }
         script = subprocess.run(
             [place / "bin" / "tiny"], capture_output=True, text=True, check=True
@@ -137,11 +137,34 @@ class TestBuild:
         (model / "wheels" / name).write_bytes(content)
         assert installed(Builder(model, f"wheels/{name}").build())["own"] == "3.0"
 
+    def test_a_package_among_the_models_files_is_installed_and_outlives_them(
+        self, pypi: Index, model: Path
+    ) -> None:
+        name, content = wheel("own-3.0")
+        package = model / "package"
+        package.mkdir()
+        (package / "pyproject.toml").write_text(
+            '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        )
+        (package / name).write_bytes(content)
+        (package / "backend.py").write_text(
+            "import pathlib, shutil\n"
+            "def build_wheel(place, *_):\n"
+            "    built = next(pathlib.Path().glob('*.whl'))\n"
+            "    shutil.copy(built, place)\n"
+            "    return built.name\n"
+        )
+        (model / "requirements.txt").write_text("mlflow @ ./package\n-e ./package\n")
+        lines = requirements.read(model, "", "").lines
+        place = Builder(model, *lines[1:]).build()
+        shutil.rmtree(model)
+        assert run(place, "import own; print(own.version)") == "3.0"
+
     def test_without_what_makes_it_faster_it_still_serves(self, pypi: Index, model: Path) -> None:
         del pypi.files["uvloop-1.0-py3-none-any.whl"]
         builder = Builder(model, "tiny")
         assert set(installed(builder.build())) == {"tiny", "uvicorn"}
-        assert "trying again without httptools, uvloop, orjson" in builder.log
+        assert "trying again without httptools, uvloop" in builder.log
 
     def test_two_that_need_the_same_build_it_once(
         self, pypi: Index, model: Path, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch

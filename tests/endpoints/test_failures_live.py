@@ -64,6 +64,9 @@ class World:
         self.folder = folder
         self.switch = folder / "switch"
         self.tried: dict[str, Tried] = {}
+        # Of what other tests have running in the same Studio.
+        self.others = {server.pid for server in self.model_servers()}
+        self.environments_before = self.environments()
 
     def register(self, client: MlflowClient) -> None:
         """A model for each way to fail, and one that fails until a file is there."""
@@ -123,6 +126,12 @@ class World:
         for name in self.tried:
             again = self.api.post(f"{self.path(name)}/retry")
             assert (again.status_code, again.json()["attempt"]) == (202, 2)
+
+    def environments(self) -> set[str]:
+        folder = self.live.home / "environments"
+        return (
+            {path.name for path in folder.iterdir() if path.is_dir()} if folder.exists() else set()
+        )
 
     def model_servers(self) -> list[psutil.Process]:
         found = []
@@ -210,13 +219,15 @@ def test_one_that_fails_first_gets_live_when_it_is_tried_again(world: World) -> 
 
 
 def test_no_process_of_a_failed_attempt_is_left(world: World) -> None:
-    until(lambda: len(world.model_servers()) == 1, "one model server is left", 15)
+    def own() -> set[int]:
+        return {server.pid for server in world.model_servers()} - world.others
+
+    until(lambda: len(own()) == 1, "one model server is left", 15)
     assert world.settled("in-the-end")
 
 
 def test_an_environment_is_built_once_for_all_who_ask_the_same(world: World) -> None:
-    environments = world.live.home / "environments"
-    (built,) = (path.name for path in environments.iterdir() if path.is_dir())
+    (built,) = world.environments() - world.environments_before
     told = [log for tried in world.tried.values() for log in tried.logs]
     assert len([log for log in told if f"{built[:8]} is not in the cache, building" in log]) == 1
     assert len([log for log in told if f"{built[:8]} is in the cache" in log]) == 5

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils.timezone import now
 
 from endpoints.models import Attempt, Deployment, Endpoint, State
+from endpoints.services import primary_key
 from studio.accounts.models import AccessToken, AuditEvent, IdempotentRequest, User
 from tests.support.processes import until
 from tests.support.rows import make_version
@@ -55,6 +56,15 @@ class TestAgain:
         assert Endpoint.objects.count() == 1
         assert "Idempotent-Replayed" not in first
         assert again["Idempotent-Replayed"] == "true"
+
+    def test_a_key_is_replaced_once(self, api: Client, alice: User) -> None:
+        endpoint = make_endpoint(alice, "iris")
+        path = f"{ENDPOINTS}/iris/keys/regenerate"
+        first = post(api, path, {"key": "primary"})
+        again = post(api, path, {"key": "primary"})
+        assert told(again) == told(first)
+        endpoint.refresh_from_db()
+        assert primary_key(endpoint) == first.json()["primary"]
 
     def test_a_deployment_is_made_once_and_told_as_it_was_then(
         self, api: Client, alice: User

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,64 @@ class TestLines:
     ) -> None:
         found = read(folder, requirements__txt=line).lines
         assert found == (line, "flask", "setuptools<81")
+
+    @pytest.mark.parametrize(
+        ("line", "logged_with", "old"),
+        [
+            ("mlflow[extras]==2.9.2", "", True),
+            ("mlflow-skinny[databricks] == 2.20.4 ; python_version > '3'", "", True),
+            ("mlflow>=2.0,<2.10", "3.1.0", True),
+            ("mlflow<2.21", "3.1.0", True),
+            ("mlflow~=2.9.1", "3.1.0", True),
+            ("mlflow==2.9.*", "3.1.0", True),
+            ("mlflow==2.9.2 --hash=sha256:" + "0" * 64, "3.1.0", True),
+            ("mlflow==2.9.2  # of the team", "3.1.0", True),
+            ("mlflow", "2.9.2", True),
+            ("mlflow[extras]", "2.20.0", True),
+            ("mlflow>=2", "2.9.2", True),
+            ("mlflow<3", "2.9.2", True),
+            ("mlflow!=2.10", "2.9.2", True),
+            ("mlflow @ https://example.org/mlflow.zip", "2.9.2", True),
+            ("numpy", "2.9.2", True),
+            ("mlflow==2.21", "2.9.2", False),
+            ("mlflow[extras]==3.17.2", "2.9.2", False),
+            ("mlflow==3.*", "2.9.2", False),
+            ("mlflow~=3.1", "2.9.2", False),
+            ("mlflow>=2.21", "2.9.2", False),
+            ("mlflow==3.0.0rc1", "2.9.2", False),
+            ("mlflow<3", "2.21.3", False),
+            ("mlflow>=2.0", "3.1.0", False),
+            ("mlflow", "2.100.0", False),
+            ("mlflow", "of a branch", False),
+            ("mlflow", "", False),
+        ],
+    )
+    def test_which_mlflow_is_old_is_told_by_its_line_or_else_by_the_model(
+        self, folder: Path, line: str, logged_with: str, old: bool
+    ) -> None:
+        (folder / "requirements.txt").write_text(line)
+        assert ("flask" in requirements.read(folder, logged_with, "").lines) is old
+
+    def test_constraints_tell_it_too(self, folder: Path) -> None:
+        asked = {
+            "requirements.txt": "mlflow\n-c constraints.txt",
+            "constraints.txt": "mlflow==2.9.2",
+        }
+        assert read(folder, **asked).lines == ("mlflow", "flask", "setuptools<81")
+
+    @pytest.mark.parametrize(
+        ("line", "taken"),
+        [
+            ("-e ./package", "./package"),
+            ("--editable=package/", "package/"),
+            ("-e own @ file:package", "own @ file:package"),
+            ("-e git+https://example.org/own#egg=own", "-e git+https://example.org/own#egg=own"),
+        ],
+    )
+    def test_the_models_own_package_is_installed_and_not_linked(
+        self, folder: Path, line: str, taken: str
+    ) -> None:
+        assert read(folder, requirements__txt=f"mlflow\n{line}\n").lines == ("mlflow", taken)
 
     def test_a_model_that_does_not_tell_its_mlflow_gets_any(self, folder: Path) -> None:
         assert requirements.read(folder, "", "").lines == ("mlflow",)
@@ -162,6 +221,62 @@ class TestKey:
     def test_a_constraint_is_not_a_requirement(self) -> None:
         asked = Requirements(("mlflow", "numpy<2"), "")
         assert asked.key("3.11") != Requirements(("mlflow",), "", ("numpy<2",)).key("3.11")
+
+    @pytest.mark.parametrize(
+        ("line", "path"),
+        [
+            ("wheels/own-1.0-py3-none-any.whl", "wheels/own-1.0-py3-none-any.whl"),
+            ("./package", "package/own.py"),
+            ("own @ file:package", "package/own.py"),
+            ("-e ./package[extra]", "package/own.py"),
+            ("-r more.txt", "more.txt"),
+            ("./wheels/own.whl ; python_version > '3'", "wheels/own.whl"),
+            ("wheels/own.whl --hash=sha256:00", "wheels/own.whl"),
+            ("./a package", "a package/src/own.py"),
+            ("own @ file:a%20package", "a package/src/own.py"),
+            ("own@./package", "package/own.py"),
+            (".", "pyproject.toml"),
+            ("./[extra]", "src/own.py"),
+        ],
+    )
+    def test_what_the_models_own_files_hold_counts(
+        self, folder: Path, line: str, path: str
+    ) -> None:
+        def key(content: str) -> str:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(content)
+            return read(folder, **{"requirements.txt": line}).key("3.11")
+
+        assert key("one") == key("one") != key("another")
+
+    def test_files_elsewhere_are_not_read(self, folder: Path) -> None:
+        (folder.parent / "elsewhere.txt").write_text("x")
+        wanted = read(folder, **{"requirements.txt": "-r ../elsewhere.txt\n/etc/passwd\n../.."})
+        assert wanted.contents == ()
+
+    def test_two_folders_with_the_same_files_have_one_key(self, tmp_path: Path) -> None:
+        def key(name: str, **files: str) -> str:
+            (tmp_path / name / "own" / "deep").mkdir(parents=True)
+            for path, text in files.items():
+                (tmp_path / name / "own" / path.replace("__", "/")).write_text(text)
+            return read(tmp_path / name, requirements__txt="./own\n").key("3.11")
+
+        assert key("one", a="x", deep__b="y") == key("two", deep__b="y", a="x")
+        others = [key("three", a="y", deep__b="x"), key("four", a="x"), key("five", b="x")]
+        assert len({key("six", a="x", deep__b="y"), *others}) == 4
+
+    @pytest.mark.parametrize("line", ["numpy", "own [extra]", "x" * 300 + "==1 ; '" + "y" * 5000])
+    def test_a_line_that_names_no_file_adds_nothing(self, folder: Path, line: str) -> None:
+        assert read(folder, requirements__txt=line).contents == ()
+
+    def test_a_large_file_is_not_held_in_memory(self, folder: Path) -> None:
+        with (folder / "own.whl").open("wb") as file:
+            file.truncate(64 * 1024 * 1024)
+        tracemalloc.start()
+        assert read(folder, requirements__txt="./own.whl").contents
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 4 * 1024 * 1024
 
     def test_it_is_a_name_for_a_folder(self) -> None:
         key = Requirements(("mlflow",), "").key("3.11")
