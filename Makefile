@@ -1,6 +1,6 @@
-# make up: everything, running. make test: every test. make check: format, lint, types.
+# make up: everything, running. make test: every test. make check: format, lint, types. make bench: measurements with marks.
 .DEFAULT_GOAL := help
-.PHONY: help up test check lock chromium
+.PHONY: help up test check bench lock programs
 
 # The first interpreter that really runs (a pyenv shim may not) and is recent enough.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python3.13; do \
@@ -34,18 +34,24 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(BIN)/uv
 up: $(VENV)/server.stamp
 	@exec $(BIN)/python manage.py up
 
-test: $(VENV)/dev.stamp chromium
+test: $(VENV)/dev.stamp programs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The browser tests drive the system's Chromium. Root may install it; others are told at the test.
-chromium:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || [ "$$(id -u)" != 0 ] || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+# The tests drive the system's Chromium, curl and Node. Root may install them; others are told at the test.
+programs:
+	@missing=; command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing=chromium; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	[ -z "$$missing" ] || [ "$$(id -u)" != 0 ] || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
+
+bench: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.bench
 
 lock: $(VENV)/dev.stamp
 	$(BIN)/uv pip compile -q --upgrade pyproject.toml --extra server --universal --python-version 3.11 --no-header --no-annotate -o requirements/server.txt

@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+
+# They ask a Studio that is there. To load the settings makes a home where there is none.
+_ASKING = ("token", "password-link")
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+    if {*sys.argv[1:2]} & {*_ASKING} and not {"-h", "--help"} & {*sys.argv}:
+        _refuse_without_home()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+def _refuse_without_home() -> None:
+    from studio.lib.home import default_home, not_running
+
+    root = Path(os.environ.get("STUDIO_HOME") or default_home()).expanduser()
+    if not root.exists() and not os.environ.get("DATABASE_URL"):
+        sys.exit(f"CommandError: {not_running(root)}")
 
 
 if __name__ == "__main__":
