@@ -31,7 +31,8 @@ export function mount(button) {
       open();
     }
   });
-  dialog.addEventListener("htmx:afterSwap", chooseFirst);
+  // After it has settled: htmx first gives elements of the same id their former classes back.
+  dialog.addEventListener("htmx:afterSettle", chooseFirst);
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });

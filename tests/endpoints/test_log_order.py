@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from endpoints import lifecycle, logs
+from endpoints import logs, steps
+from endpoints.environments import BuildFailed
 from endpoints.models import Deployment, Endpoint, ReplicaState, State
 from studio.accounts.models import User
 from tests.support.pages import Page, page
+from tests.support.serving import deploy as deploy_version
 from tests.support.serving import (
     last_attempt,
     make_deployment,
@@ -21,7 +23,6 @@ from tests.support.serving import (
     servable,
     settle,
 )
-from tests.support.serving import deploy as deploy_version
 
 IRIS = "/endpoints/iris/"
 LOG = "/endpoints/iris/deployments/blue/log/"
@@ -153,7 +154,8 @@ class TestTab:
         self, as_alice: Client, alice: User, iris: Endpoint
     ) -> None:
         blue = make_deployment(alice, iris, state=State.BUILDING)
-        logs.write(logs.of_attempt(last_attempt(blue)), "the first")
+        for line in ("the first", logs.STARTING):
+            logs.write(logs.of_attempt(last_attempt(blue)), line)
         logs.write(logs.of_replica(make_replica(blue, ReplicaState.GONE)), "it loads")
         blue.attempts.create(number=2)
         logs.write(logs.of_attempt(last_attempt(blue)), "the second")
@@ -168,8 +170,8 @@ class TestTab:
         assert "it loads" in log.text
         assert "the second" not in log.text
         assert "data-settled" in log.attributes
-        told = as_alice.get(log["data-src"], {"after": ""}).json()
-        assert [line[9:] for line in told["lines"]] == ["the first", "it loads"]
+        told = as_alice.get(log["data-src"]).json()
+        assert [line[9:] for line in told["lines"]] == ["the first", logs.STARTING, "it loads"]
         assert told["settled"] is True
 
     @pytest.mark.parametrize(
@@ -209,10 +211,10 @@ def test_a_build_that_failed_says_it_once_in_its_log(
 ) -> None:
     def refuse(work: Any) -> None:
         work.say("error: no such package")
-        raise lifecycle.BuildFailed("It could not be installed.", detail="error: no such package")
+        raise BuildFailed("It could not be installed.", detail="error: no such package")
 
     deployment = make_deployment(alice, state=State.BUILDING)
-    monkeypatch.setattr(lifecycle.steps, "build", refuse)
+    monkeypatch.setattr(steps, "build", refuse)
     assert settle(deployment).state == State.FAILED
     told = logs.read(logs.of_attempt(last_attempt(deployment))).lines
     assert [line[9:] for line in told] == [

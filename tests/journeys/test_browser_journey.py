@@ -65,7 +65,9 @@ def _register(page: Page) -> None:
     page.get_by_role("link", name="Register model").first.click()
     page.get_by_label("Name").fill("browser-iris")
     page.get_by_role("button", name="Register model").click()
-    expect(page.get_by_role("status")).to_contain_text("Registered as browser-iris, version 1")
+    expect(page.locator("p.note[role=status]")).to_contain_text(
+        "Registered as browser-iris, version 1"
+    )
 
 
 def _deploy(page: Page) -> None:

@@ -205,7 +205,7 @@ def test_the_palette_finds_a_run_by_keyboard_alone(
         page.locator("html[data-mounted]").wait_for()
         page.keyboard.press("Control+k")
         page.keyboard.type(filled.trained.run_id[:12])
-        page.get_by_role("link", name="trained").wait_for()
+        page.locator(f"#palette a.chosen[href='/runs/{filled.trained.run_id}/']").wait_for()
         page.keyboard.press("Enter")
         page.wait_for_url(f"{live.url}/runs/{filled.trained.run_id}/")
         assert tab.complaints == []

@@ -7,6 +7,7 @@ const { next } = await load("palette");
 const { atEnd } = await load("follow-log");
 const { other } = await load("theme");
 const { copy } = await load("copy");
+const elapsed = await load("elapsed");
 const { afterSignIn, toStudio } = await load("mlflow-links");
 
 test("the arrows walk through what the palette found, round and round", () => {
@@ -46,6 +47,27 @@ test("a log that is shorter than its box is at its end", () => {
 test("the other theme is the one that is not shown", () => {
   assert.equal(other("dark"), "light");
   assert.equal(other("light"), "dark");
+});
+
+for (const [seconds, text] of [[0, "0 s"], [9.9, "9 s"], [59.99, "59 s"], [60, "1 min 0 s"], [3599, "59 min 59 s"], [7325, "2 h 2 min"]]) {
+  test(`what has run for ${seconds} seconds says "${text}"`, () => assert.equal(elapsed.told(seconds), text));
+}
+
+test("a clock goes on from what the server said, and stops with its element", async () => {
+  let now = 5000;
+  const element = { dataset: { seconds: "61.5" }, isConnected: true, textContent: "" };
+  const later = [];
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (tick) => later.push(tick);
+  elapsed.mount(element, { now: () => now });
+  assert.equal(element.textContent, "1 min 1 s");
+  now += 10_000;
+  later.pop()();
+  assert.equal(element.textContent, "1 min 11 s");
+  element.isConnected = false;
+  later.pop()();
+  assert.deepEqual(later, []);
+  globalThis.setTimeout = setTimeout;
 });
 
 test("the text goes to the clipboard as it is", async () => {

@@ -151,7 +151,7 @@ def test_stopped_in_10_s_it_leaves_nothing_even_where_its_agent_was_dead(stopped
 def test_started_again_in_15_s_it_sweeps_what_a_killed_one_left_and_keeps_everything(
     stopped: Stopped,
 ) -> None:
-    with studio(stopped.home, 15) as killed:
+    with studio(stopped.home) as killed:
         token = killed.token()
         with killed.client(token) as api:
             api.post("/api/2.0/mlflow/experiments/create", json={"name": "kept"})
@@ -163,7 +163,7 @@ def test_started_again_in_15_s_it_sweeps_what_a_killed_one_left_and_keeps_everyt
         for pid in leaders:  # what they have started lives on, and is told of no end
             os.kill(pid, signal.SIGKILL)
         assert [process for process in left if _runs(process)]
-        with studio(stopped.home, 15) as next_one:
+        with studio(stopped.home) as next_one:
             assert [process for process in left if _runs(process)] == []
             assert "left behind by an earlier start" in next_one.log()
             assert "left behind by a process that has died" in next_one.log()
