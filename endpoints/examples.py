@@ -35,6 +35,12 @@ class Refusal:
     message: str
     trace: str
 
+    @property
+    def text(self) -> str:
+        """The message, and the model's own last words: MLflow's message may be the same for every model."""
+        last = self.trace.rpartition("\n")[2]
+        return self.message if last in self.message else f"{self.message}\n{last}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -20,7 +20,7 @@ export function mount(button) {
   const title = button.title;
   const said = document.createElement("span"); // to who does not see the icon
   said.className = "visually-hidden";
-  said.setAttribute("role", "status");
+  said.setAttribute("aria-live", "polite");
   button.append(said);
   const show = (copied) => {
     button.toggleAttribute("data-copied", copied);

@@ -35,12 +35,22 @@ def sweep(record: Path, log: Log) -> None:
     _wait(list(leaders), _PATIENCE)
     for leader in leaders:
         leader.kill_group(signal.SIGKILL)
-    orphans = _orphans(told.get("mark", ""), {leader.pid for leader in leaders})
-    for orphan in orphans:
-        log.write("up", f"ending pid {orphan.pid}, left behind by a process that has died")
-        orphan.kill()
-    _wait([*leaders, *orphans], _LAST)
+    _end_orphans(told.get("mark", ""), {leader.pid for leader in leaders}, log)
+    _wait(list(leaders), _LAST)
     record.unlink()
+
+
+def _end_orphans(mark: str, groups: set[int], log: Log) -> None:
+    """Until there are none: what is killed may have started another just before."""
+    told: set[Identity] = set()
+    deadline = time.monotonic() + _LAST
+    while (orphans := _orphans(mark, groups)) and time.monotonic() < deadline:
+        for orphan in orphans:
+            if orphan not in told:
+                log.write("up", f"ending pid {orphan.pid}, left behind by a process that has died")
+            orphan.kill()
+        told.update(orphans)
+        time.sleep(0.05)
 
 
 def _orphans(mark: str, groups: set[int]) -> list[Identity]:

@@ -202,6 +202,22 @@ class TestFailure:
         assert "no-such-thing" in failed.value.detail
         assert builder.left() == set()
 
+    def test_the_reason_says_what_to_do_next_and_nothing_twice(
+        self, pypi: Index, model: Path
+    ) -> None:
+        builder = Builder(model, "tiny", "no-such-thing==1.0")
+        with pytest.raises(BuildFailed) as failed:
+            builder.build()
+        told = failed.value.message
+        assert "installed. Because" in told
+        assert "error:" not in told
+        assert told.endswith(
+            ". Correct them and log the model again; or try again, if the package index was out of reach."
+        )
+        # What makes it faster is not to blame: without it uv would say the same again.
+        assert sum("No solution found" in line for line in builder.log) == 1
+        assert not any("trying again" in line for line in builder.log)
+
     def test_requirements_that_contradict_each_other_are_named(
         self, pypi: Index, model: Path
     ) -> None:

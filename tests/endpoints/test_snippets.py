@@ -134,7 +134,7 @@ class TestAnswer:
         told = {"error_code": "BAD_REQUEST", "message": "Failed:\n<b>", "stack_trace": trace}
         stub.status, stub.answer = 400, json.dumps(told)
         shown = self.ask(as_alice)
-        assert self.alert(shown) == ["Failed:\n<b>"]
+        assert self.alert(shown) == ["Failed:\n<b>\nRuntimeError: <b>"]
         shown_trace, raw = (pre.text for pre in shown.all("pre"))
         assert shown_trace == trace.strip()
         assert json.loads(raw) == told

@@ -76,7 +76,13 @@ def _deploy(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("browser-iris")
     expect(page.locator(".steps")).to_contain_text("Building the environment")
     expect(page.locator("pre.log")).to_contain_text("resolving models:/browser-iris/1")
+    page.evaluate("document.body.dataset.seen = 'from the beginning'")
     expect(page.locator(".head .pill")).to_have_text("Live", timeout=90_000)
+    # Nothing was taken from who has watched: the steps, the log, the page itself.
+    expect(page.locator("body")).to_have_attribute("data-seen", "from the beginning")
+    expect(page.locator(".steps .done")).to_have_count(6)
+    expect(page.locator("pre.log")).to_contain_text("resolving models:/browser-iris/1")
+    expect(page.get_by_role("link", name="Send a request")).to_be_visible()
 
 
 def _try_it(page: Page) -> object:

@@ -132,8 +132,8 @@ class Server:
         return self
 
     def logged(self, line: str) -> bool:
-        """Whether the log holds this line, at whatever time."""
-        return any(told[9:] == line for told in self.out.read_text().splitlines())
+        """Whether the log holds this line, of the server at whatever time or of the model."""
+        return any(line in (told, told[9:]) for told in self.out.read_text().splitlines())
 
 
 def launch(folder: Path, *command: str | Path, **variables: str) -> subprocess.Popen[bytes]:
