@@ -71,7 +71,8 @@ def session(live: Studio) -> Iterator[httpx.Client]:
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', door)
         assert found
         given = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": found[1]}
-        assert client.post("/login/", data=given).headers["Location"] == "/"
+        answer = client.post("/login/", data=given)
+        assert answer.headers.get("Location") == "/", (answer, answer.text, live.log()[-8000:])
         yield client
 
 
