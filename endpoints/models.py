@@ -28,8 +28,14 @@ valid_name = RegexValidator(
 )
 
 
+# What a deployment may ask for, both ends included.
+REPLICAS = (1, 8)
+MEMORY_MB = (64, 1_048_576)
+
+
 class Wanted(models.TextChoices):
     LIVE = "live"
+    STOPPED = "stopped"  # without processes, with everything else kept
     GONE = "gone"  # stopped, and then deleted
 
 
@@ -192,6 +198,12 @@ class Deployment(Governed, models.Model):
     traffic = models.PositiveSmallIntegerField(
         default=0, help_text="Percent of the endpoint's requests."
     )
+    replicas_wanted = models.PositiveSmallIntegerField(
+        default=1, help_text="How many replicas shall run."
+    )
+    memory_mb = models.PositiveIntegerField(
+        default=2048, help_text="A replica that holds more is ended: PSS of its tree, in MiB."
+    )
 
     state = models.CharField(max_length=12, choices=State.choices, default=State.QUEUED)
     state_at = models.DateTimeField(default=now)
@@ -221,6 +233,12 @@ class Deployment(Governed, models.Model):
         constraints = [
             models.UniqueConstraint(fields=["endpoint", "name"], name="deployment_name"),
             models.CheckConstraint(condition=Q(traffic__lte=100), name="deployment_traffic"),
+            models.CheckConstraint(
+                condition=Q(replicas_wanted__range=REPLICAS), name="deployment_replicas"
+            ),
+            models.CheckConstraint(
+                condition=Q(memory_mb__range=MEMORY_MB), name="deployment_memory"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -302,6 +320,9 @@ class Replica(models.Model):
     wanted = models.BooleanField(
         default=True, help_text="False: it shall finish what it answers and end."
     )
+    outdated = models.BooleanField(
+        default=False, help_text="It goes once others have taken its place."
+    )
     state = models.CharField(
         max_length=8, choices=ReplicaState.choices, default=ReplicaState.STARTING
     )
@@ -315,6 +336,10 @@ class Replica(models.Model):
     reason = models.CharField(max_length=300, blank=True, help_text="Why it is gone.")
     restarts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(null=True)
+    memory_bytes = models.PositiveBigIntegerField(
+        null=True, help_text="What its process tree holds: PSS, so that shared pages count once."
+    )
+    cpu_percent = models.FloatField(null=True, help_text="Of one core, since the sample before.")
 
     objects = ReplicaQuerySet.as_manager()
 
