@@ -21,6 +21,7 @@ from django.utils.timezone import now
 from endpoints import logs, tasks
 from endpoints.agent import children, record
 from endpoints.agent.children import Child
+from endpoints.agent.templates import Template, Templates
 from endpoints.models import Agent as AgentRow
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.lib.notify import REPLICAS, ROUTES, notify
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _BEAT = 3.0  # seconds between signs of life, and between looks at the rows when nothing wakes us
 _PROBE = 0.1  # seconds between questions to a replica that loads
+_TELL = 2.0  # seconds between lines about a wait
 _DRAIN = 10.0  # seconds for a replica to finish what it answers
 _END = 3.0  # seconds for all of them when Studio stops
 _FIRST_PAUSE, _LONGEST_PAUSE = (
@@ -42,6 +44,8 @@ class Agent:
         self.stopping = stopping
         self.host = socket.gethostname()
         self.children: dict[int, Child] = {}
+        self.templates = Templates()
+        self.waited: dict[int, float] = {}  # for a template: when that was last said
         self.loading: set[int] = set()
         self.resume_at: dict[
             int, float
@@ -86,15 +90,19 @@ class Agent:
             self.children[replica.pk] = child
             if replica.state == ReplicaState.STARTING:
                 self.loading.add(replica.pk)
-        known = {child.identity.pid for child in self.children.values()}
+        self.templates.adopt()
+        known = {process.identity.pid for process in self._all()}
         for identity in record.read():
-            if identity.pid not in known:  # its row was never told of it
+            if (
+                identity.pid not in known
+            ):  # its row was never told of it, or it is a template without a socket
                 identity.kill_group(signal.SIGKILL)
         self.adopted = True
         self._record()
 
     def reconcile(self) -> None:
         """One look: end what is not wanted, note what has ended or got ready, start what is missing."""
+        self.templates.look()
         rows = {
             row.pk: row
             for row in Replica.objects.present().select_related("deployment__endpoint", "attempt")
@@ -110,16 +118,17 @@ class Agent:
             self.children[pk].signal(signal.SIGKILL)
             self.children[pk].exit_code()
             self._forget(pk)
-        for pk in self.resume_at.keys() - rows.keys():
-            del self.resume_at[pk]
+        for waiting in (self.resume_at, self.waited):
+            for pk in waiting.keys() - rows.keys():
+                del waiting[pk]
 
     def wait(self, listener: psycopg.Connection[tuple[object, ...]]) -> None:
         """Sleep until a child ends, a row is said to have changed, or it is time to look anyway."""
         with selectors.DefaultSelector() as selector:
             selector.register(listener.fileno(), selectors.EVENT_READ)
             selector.register(self.woken, selectors.EVENT_READ)
-            for child in self.children.values():
-                selector.register(child.exit_watch, selectors.EVENT_READ)
+            for process in self._all():
+                selector.register(process.exit_watch, selectors.EVENT_READ)
             selector.select(self._patience())
         list(
             listener.notifies(timeout=0)
@@ -135,6 +144,7 @@ class Agent:
             log.warning("database away, ending what is noted in the file: %s", failure)
         for child in self.children.values():
             child.signal(signal.SIGTERM)
+        self.templates.end_all()
         deadline = time.monotonic() + _END
         for child in self.children.values():
             select.select([child.exit_watch], [], [], max(0.0, deadline - time.monotonic()))
@@ -151,7 +161,7 @@ class Agent:
     def _patience(self) -> float:
         """Seconds until there is something to do by the clock."""
         moments = [_BEAT]
-        if self.loading:
+        if self.loading or self.waited:
             moments.append(_PROBE)
         moments += [at - time.monotonic() for at in self.resume_at.values()]
         moments += [
@@ -172,11 +182,23 @@ class Agent:
             log.info("ready replica=%s deployment=%s", replica.pk, replica.deployment)
             self._write(replica, state=ReplicaState.READY)
             self.loading.discard(replica.pk)
+        else:  # a template that has ended is started again, to be there when it is needed
+            self._template_of(replica)
 
     def _start(self, replica: Replica) -> None:
+        template = self._template_of(replica)
+        if template is not None and not template.ready():
+            self._wait_for(template, replica)
+            return
+        self.waited.pop(replica.pk, None)
         self.resume_at.pop(replica.pk, None)
         try:
-            child = children.start(replica)
+            child = children.start(replica, template)
+        except (TimeoutError, ConnectionError) as failure:
+            assert template is not None
+            log.warning("template=%s is ended: %s", template.key[:8], failure)
+            self.templates.drop(template.key)
+            return
         except OSError as failure:
             self._lost(replica, None, f"it could not be started: {failure}.")
             return
@@ -190,6 +212,18 @@ class Agent:
             child.identity.pid,
         )
         self._note_start(replica, child)
+
+    def _template_of(self, replica: Replica) -> Template | None:
+        return self.templates.find(replica.deployment.environment, children.model_folder(replica))
+
+    def _wait_for(self, template: Template, replica: Replica) -> None:
+        """Say so now and then: importing takes seconds. The next look tries again."""
+        if replica.pk not in self.waited:
+            self._record()  # of it, too
+        if time.monotonic() - self.waited.get(replica.pk, -_TELL) >= _TELL:
+            self.waited[replica.pk] = time.monotonic()
+            told = f"the template of its environment is importing, {template.age:.0f} s"
+            logs.write(logs.of_replica(replica), told)
 
     def _note_start(self, replica: Replica, child: Child) -> None:
         self._write(
@@ -258,9 +292,13 @@ class Agent:
 
     def _record(self) -> None:
         try:
-            record.write(child.identity for child in self.children.values())
+            record.write(process.identity for process in self._all())
         except OSError as failure:  # the rows know them too
             log.warning("could not note which replicas run: %s", failure)
+
+    def _all(self) -> list[Child | Template]:
+        """Every process that is the agent's."""
+        return [*self.children.values(), *self.templates.running.values()]
 
     @staticmethod
     @transaction.atomic

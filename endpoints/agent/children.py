@@ -14,10 +14,11 @@ import httpx
 from django.conf import settings
 
 from endpoints import environments, logs
+from endpoints.agent.spawning import fresh_folder, spawn
+from endpoints.agent.templates import Template
 from endpoints.models import Replica
 from studio.lib.processes import Identity
 
-RUNTIME = Path(settings.BASE_DIR) / "endpoints" / "runtime"
 # The model server's exit code for a model whose loading raised; its log holds the traceback.
 LOAD_RAISED = 3
 _TRACEBACK = "Traceback (most recent call last)"
@@ -32,7 +33,7 @@ class Child:
     identity: Identity
     address: str
     exit_watch: int
-    process: subprocess.Popen[bytes] | None = None  # None: adopted from an earlier agent
+    parent: subprocess.Popen[bytes] | Template | None = None  # None: of an earlier agent
     asked_at: float | None = field(default=None)  # when it was asked to end, monotonic seconds
 
     def ready(self) -> bool:
@@ -49,14 +50,16 @@ class Child:
         self.identity.kill_group(number)
 
     def exit_code(self) -> int | None:
-        """Its exit code, negative for a signal; None for an adopted one, which is not ours to be told of."""
+        """Its exit code, negative for a signal; None where nobody is left who was told."""
         self._end_rest()
-        return self.process.wait() if self.process is not None else None
+        if isinstance(self.parent, Template):
+            return self.parent.code_of(self.identity.pid)
+        return self.parent.wait() if self.parent is not None else None
 
     def _end_rest(self) -> None:
         """Kill what the model has started in its process group and left behind."""
         pid = self.identity.pid
-        if self.process is None and Identity.of(pid) is not None:
+        if not isinstance(self.parent, subprocess.Popen) and Identity.of(pid) is not None:
             return  # it lives, or the pid, and with it the group, is another's by now
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
@@ -67,37 +70,38 @@ class Child:
         shutil.rmtree(_work_folder(self.replica), ignore_errors=True)
 
 
-def start(replica: Replica) -> Child:
-    """Start the model server of a replica. Raises OSError when it cannot be started at all."""
-    deployment = replica.deployment
-    python = environments.folder(deployment.environment) / "bin" / "python"
-    model = Path(settings.HOME.models) / str(deployment.pk)
+def start(replica: Replica, template: Template | None = None) -> Child:
+    """Start the model server of a replica, as a fork of the template if there is one.
+
+    Raises OSError when it cannot be started at all, TimeoutError when the template does not answer.
+    """
+    python = environments.folder(replica.deployment.environment) / "bin" / "python"
+    model = model_folder(replica)
     address = str(settings.HOME.sockets / f"replica-{replica.pk}.sock")
+    place = fresh_folder(_work_folder(replica.pk))
     log = logs.of_replica(replica)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    place = _work_folder(replica.pk)
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [
-                str(python),
-                "-m",
-                "model_server",
-                "--model",
-                str(model),
-                "--socket",
-                address,
-            ],
-            cwd=place,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    identity = Identity.of(process.pid) or Identity(process.pid, 0.0)  # it may have ended already
-    return Child(replica.pk, identity, address, os.pidfd_open(process.pid), process)
+    if template is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            pid = template.fork(model, address, place, output.fileno())
+        return _child(replica.pk, pid, address, template)
+    command = [str(python), "-m", "model_server", "--model", str(model), "--socket", address]
+    process = spawn(command, place, log)
+    return _child(replica.pk, process.pid, address, process)
+
+
+def _child(
+    replica: int, pid: int, address: str, parent: subprocess.Popen[bytes] | Template
+) -> Child:
+    identity = Identity.of(pid) or Identity(pid, 0.0)
+    try:
+        return Child(replica, identity, address, os.pidfd_open(pid), parent)
+    except ProcessLookupError as gone:
+        raise OSError("it ended at once") from gone
+
+
+def model_folder(replica: Replica) -> Path:
+    return Path(settings.HOME.models) / str(replica.deployment_id)
 
 
 def adopt(replica: Replica) -> Child | None:
@@ -111,22 +115,6 @@ def adopt(replica: Replica) -> Child | None:
         return None
 
 
-def _environment() -> dict[str, str]:
-    """What a model may see of the machine: no address, no key, no token of Studio's."""
-    passed = {
-        name: os.environ[name]
-        for name in ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
-        if name in os.environ
-    }
-    own = {
-        "PYTHONPATH": str(RUNTIME),
-        "PYTHONUNBUFFERED": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-    }
-    return passed | own
-
-
 def _work_folder(replica: int) -> Path:
     """Where a replica may write: models leave files in the folder that they are started in."""
     return Path(settings.HOME.root) / "replicas" / str(replica)
@@ -136,7 +124,7 @@ def why(code: int | None, log: Path) -> str:
     """An exit code in words. A model may end with any code of its own: an error is told only where `log` shows one."""
     match code:
         case None:
-            return "it ended while no agent was watching."
+            return "how it ended is not known."
         case 0:
             return "it ended by itself."
         case code if code == LOAD_RAISED and _TRACEBACK in logs.tail(log, _MANY):

@@ -377,7 +377,7 @@ class TestAdoption:
         make_agent().adopt()
         row = now_of(replica)
         assert (row.state, row.pid) == (ReplicaState.GONE, None)
-        assert row.reason == "it ended while no agent was watching."
+        assert row.reason == "how it ended is not known."
 
     def test_a_pid_that_is_anothers_by_now_is_left_alone(
         self, make_agent: MakeAgent, make_one: MakeOne

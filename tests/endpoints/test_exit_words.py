@@ -21,7 +21,7 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'm.py'\nValueError: no\n
         (1, TRACEBACK, "it ended with exit code 1."),
         (0, "", "it ended by itself."),
         (-9, "", "it was ended by SIGKILL, perhaps for want of memory."),
-        (None, TRACEBACK, "it ended while no agent was watching."),
+        (None, TRACEBACK, "how it ended is not known."),
     ],
 )
 def test_an_error_is_told_only_where_the_log_shows_one(

@@ -48,7 +48,7 @@ def serve(scorer: Scorer, path: Path, *, grace: int) -> None:
 
 
 @contextmanager
-def bound(path: Path) -> Iterator[socket.socket]:
+def bound(path: Path, kind: int = socket.SOCK_STREAM) -> Iterator[socket.socket]:
     """
     Bind a socket that only its owner may connect to, and remove its file afterwards.
 
@@ -57,7 +57,7 @@ def bound(path: Path) -> Iterator[socket.socket]:
     if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
         raise FileExistsError(f"{path} exists and is not a socket")
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
+    with socket.socket(socket.AF_UNIX, kind) as listener:
         _bind_private(listener, path)
         ours = _identity(path)
         try:
