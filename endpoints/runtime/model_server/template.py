@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXIT_IDLE = 0
 EXIT_TOO_BIG = 5  # it holds more than it may
 _LARGEST = 64 * 1024  # bytes of one packet
-_TICK = 5.0  # seconds between looks at the clock and at its own memory
+_TICK = 2.0  # seconds between looks at the clock and at its own memory
 _STATM_RESIDENT = 1  # the field of /proc/self/statm
 
 logger = logging.getLogger(__package__)

@@ -1,0 +1,215 @@
+"""The agent and its template processes, in a real environment: what dies, and what goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from django.conf import settings
+
+from endpoints import environments, logs
+from endpoints.agent import templates
+from endpoints.agent.agent import Agent
+from endpoints.agent.templates import Template
+from endpoints.models import Deployment, Replica, ReplicaState, State
+from studio.accounts.models import User
+from studio.lib.processes import Identity
+from tests.endpoints.runtime.model_server_kit import NEWEST, PATIENCE, Environment
+from tests.support.processes import until
+from tests.support.serving import last_attempt, make_deployment
+
+KEY = "real"
+
+
+@pytest.fixture
+def make_agent(db: None) -> Iterator[Callable[[], Agent]]:
+    made: list[Agent] = []
+
+    def make() -> Agent:
+        made.append(Agent())
+        made[-1].adopt()
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.end_all()
+        for pk in list(agent.children):
+            agent._forget(pk)
+    wake = signal.set_wakeup_fd(-1)
+    for descriptor in [*(agent.woken for agent in made), wake]:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def agent(make_agent: Callable[[], Agent]) -> Agent:
+    return make_agent()
+
+
+@pytest.fixture
+def make_replica(
+    alice: User, environment_of: Callable[[str], Environment]
+) -> Callable[[], Replica]:
+    """Wanted replicas of live deployments that share one environment."""
+    python, models = environment_of(NEWEST)
+    settings.HOME.make()
+    place = environments.folder(KEY)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.symlink_to(python.parents[1])
+
+    def make() -> Replica:
+        deployment = make_deployment(alice, state=State.LIVE, environment=KEY)
+        shutil.copytree(models / "plain", Path(settings.HOME.models) / str(deployment.pk))
+        return Replica.objects.create(deployment=deployment, attempt=last_attempt(deployment))
+
+    return make
+
+
+def ready(agent: Agent, replica: Replica) -> Replica:
+    """Look until it is ready under a pid that it has not had yet."""
+
+    def look() -> Replica | None:
+        agent.reconcile()
+        row = Replica.objects.get(pk=replica.pk)
+        assert row.restarts < 3, the_log(row)
+        return row if row.state == ReplicaState.READY and row.pid != replica.pid else None
+
+    return until(look, "the replica is ready", 15)
+
+
+def the_template(agent: Agent) -> Template:
+    return agent.templates.running[KEY]
+
+
+def answers(replica: Replica) -> bool:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=replica.address)) as client:
+        return client.get("http://replica/ping").status_code == 200
+
+
+def the_log(replica: Replica) -> str:
+    return "\n".join(logs.read(logs.of_replica(replica)).lines)
+
+
+def kill(pid: int | None, number: signal.Signals = signal.SIGKILL) -> None:
+    assert pid is not None
+    os.kill(pid, number)
+
+
+def test_replicas_are_forked_by_their_environments_template(
+    agent: Agent, make_replica: Callable[[], Replica]
+) -> None:
+    first, second = (ready(agent, make_replica()) for _ in range(2))
+    pid = the_template(agent).identity.pid
+    assert [psutil.Process(one.pid).ppid() for one in (first, second)] == [pid, pid]
+    assert answers(first)
+    assert answers(second)
+    assert "the template of its environment is importing, 0 s" in the_log(first)
+    assert "importing" not in the_log(second)
+
+
+def test_one_that_is_killed_is_forked_again_and_what_killed_it_is_told(
+    agent: Agent, make_replica: Callable[[], Replica]
+) -> None:
+    replica = ready(agent, make_replica())
+    kill(replica.pid)
+    again = ready(agent, replica)
+    assert again.exit_code == -signal.SIGKILL
+    assert "ended by SIGKILL" in the_log(replica)
+    assert psutil.Process(again.pid).ppid() == the_template(agent).identity.pid
+
+
+def test_without_its_template_a_replica_goes_on_and_another_template_is_started(
+    agent: Agent, make_replica: Callable[[], Replica]
+) -> None:
+    replica = ready(agent, make_replica())
+    former = the_template(agent).identity
+    kill(former.pid)
+    until(lambda: not former.alive(), "the template is dead")
+    agent.reconcile()
+    assert the_template(agent).identity != former
+    assert answers(replica)
+    kill(replica.pid)
+    again = ready(agent, replica)
+    assert "how it ended is not known" in the_log(replica)
+    assert psutil.Process(again.pid).ppid() == the_template(agent).identity.pid
+
+
+def test_a_template_that_does_not_answer_is_ended_and_replaced(
+    agent: Agent, make_replica: Callable[[], Replica]
+) -> None:
+    first = ready(agent, make_replica())
+    former = the_template(agent).identity
+    kill(former.pid, signal.SIGSTOP)
+    second = ready(agent, make_replica())
+    assert not former.alive()
+    assert answers(first)
+    assert answers(second)
+
+
+def test_the_next_agent_finds_it_again(
+    make_agent: Callable[[], Agent], make_replica: Callable[[], Replica]
+) -> None:
+    earlier = make_agent()
+    first = ready(earlier, make_replica())
+    template = the_template(earlier)
+    later = make_agent()
+    assert the_template(later).identity == template.identity
+    second = ready(later, make_replica())
+    assert psutil.Process(second.pid).ppid() == template.identity.pid
+    assert answers(first)
+
+
+def test_one_that_was_still_importing_is_ended_by_the_next_agent(
+    make_agent: Callable[[], Agent], make_replica: Callable[[], Replica]
+) -> None:
+    earlier = make_agent()
+    replica = make_replica()
+    earlier.reconcile()
+    importing = the_template(earlier).identity
+    later = make_agent()
+    until(lambda: not importing.alive(), "it has ended")
+    assert answers(ready(later, replica))
+
+
+def test_where_none_can_be_started_a_replica_starts_by_itself(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "MEMORY_MB", 1)  # it ends as soon as it has imported
+    replica = ready(agent, make_replica())
+    assert agent.templates.running == {}
+    assert psutil.Process(replica.pid).ppid() == os.getpid()
+    assert answers(replica)
+
+
+def test_one_that_has_been_idle_is_forgotten_and_started_when_needed(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "IDLE", 1)
+    replica = ready(agent, make_replica())
+    Replica.objects.filter(pk=replica.pk).update(wanted=False)
+    former = the_template(agent)
+
+    def over() -> bool:
+        agent.reconcile()
+        return not agent.templates.running
+
+    until(over, "the template is idle", PATIENCE)
+    assert former.process is not None
+    assert former.process.returncode == 0
+    assert answers(ready(agent, make_replica()))
+
+
+def test_a_clean_end_leaves_no_template(agent: Agent, make_replica: Callable[[], Replica]) -> None:
+    replica = ready(agent, make_replica())
+    template = the_template(agent).identity
+    agent.end_all()
+    assert not template.alive()
+    assert not Identity(replica.pid or 0, replica.pid_started or 0.0).alive()
+    assert not templates.address(KEY).exists()
+    assert Deployment.objects.get(pk=replica.deployment_id).state == State.LIVE
