@@ -14,11 +14,11 @@ from tests.support.live import Studio, studio
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 django.setup()
 
-from tests.bench import permissions  # noqa: E402 - needs Django
+from tests.bench import deploys, permissions  # noqa: E402 - needs Django
 from tests.bench.timing import Result  # noqa: E402
 
 # One module a row, or a few that belong together.
-ROWS: list[Callable[[Studio], list[Result]]] = [permissions.measure]
+ROWS: list[Callable[[Studio], list[Result]]] = [permissions.measure, deploys.measure]
 
 
 def main() -> int:
