@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from django.urls import path, reverse
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from endpoints import access, grants_api, logs, query, services
-from endpoints.models import Deployment, Endpoint, Replica, valid_name
+from endpoints.models import MEMORY_MB, REPLICAS, Deployment, Endpoint, Replica, valid_name
 from registry import access as registry_access
 from registry import query as registry_query
 from studio.accounts.access import signed_in
 from studio.accounts.guards import once
+from studio.accounts.models import User
 from studio.accounts.permissions import Level
 from studio.lib.api import PAGE_PARAMETER, ErrorOutput, Text, listed, page
 from studio.lib.errors import Invalid, NotFound
@@ -41,7 +42,14 @@ class EndpointOutput(serializers.Serializer[Endpoint]):
 class ReplicaOutput(serializers.Serializer[Replica]):
     id = serializers.IntegerField(help_text="Names its log: pass it as `replica`.")
     state = serializers.CharField()
-    reason = serializers.CharField()
+    reason = serializers.CharField(help_text="Why it is gone.")
+    pid = serializers.IntegerField(allow_null=True)
+    memory_bytes = serializers.IntegerField(
+        allow_null=True, help_text="PSS of its process tree: pages that it shares count in part."
+    )
+    cpu_percent = serializers.FloatField(allow_null=True, help_text="Of one core.")
+    restarts = serializers.IntegerField()
+    started_at = serializers.DateTimeField(allow_null=True)
 
 
 class DeploymentOutput(serializers.Serializer[Deployment]):
@@ -55,7 +63,14 @@ class DeploymentOutput(serializers.Serializer[Deployment]):
     reason = serializers.CharField()
     detail = serializers.CharField()
     traffic = serializers.IntegerField()
-    replicas = ReplicaOutput(many=True, source="replicas.all", help_text="Of all its attempts.")
+    replicas = serializers.IntegerField(
+        source="replicas_wanted", help_text="How many replicas shall run."
+    )
+    ready_replicas = serializers.IntegerField(help_text="How many replicas answer.")
+    memory_mb = serializers.IntegerField(help_text="What a replica may hold, in MiB.")
+    replica_list = ReplicaOutput(
+        many=True, source="replicas.all", help_text="Of all its attempts, gone ones too."
+    )
     created_at = serializers.DateTimeField()
 
     def get_step(self, deployment: Deployment) -> str:
@@ -135,9 +150,23 @@ class EndpointView(APIView):
         return _going(request)
 
 
+class DeploymentSize(serializers.Serializer[Any]):
+    """How many replicas shall run, and what each may hold. What is not given stays as it is."""
+
+    replicas = serializers.IntegerField(
+        required=False, min_value=REPLICAS[0], max_value=REPLICAS[1], help_text="A new one has 1."
+    )
+    memory_mb = serializers.IntegerField(
+        required=False,
+        min_value=MEMORY_MB[0],
+        max_value=MEMORY_MB[1],
+        help_text="A replica that holds more MiB is ended. A new one has 2048.",
+    )
+
+
 class Deployments(APIView):
     @extend_schema_serializer(component_name="DeploymentCreate")
-    class Input(serializers.Serializer[Any]):
+    class Input(DeploymentSize):
         name = Text(rule=valid_name)
         model_uri = Text(max_length=500, help_text="models:/NAME/VERSION or models:/NAME@ALIAS")
 
@@ -159,15 +188,12 @@ class Deployments(APIView):
         endpoint = access.endpoint_for(request.user, name, Level.EDIT)
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
-        given = data.validated_data
+        given = dict(data.validated_data)
         version = registry_query.parse_uri(
-            registry_access.versions_for(request.user), given["model_uri"]
+            registry_access.versions_for(request.user), given.pop("model_uri")
         )
         made = services.deploy(
-            endpoint=endpoint,
-            version=version,
-            name=given["name"],
-            by=signed_in(request.user),
+            endpoint=endpoint, version=version, by=signed_in(request.user), **given
         )
         return _accepted(made)
 
@@ -178,6 +204,14 @@ class DeploymentView(APIView):
         return Response(
             DeploymentOutput(access.deployment_for(request.user, name, deployment)).data
         )
+
+    @extend_schema(request=DeploymentSize, responses={202: DeploymentOutput, **_ERRORS})
+    def patch(self, request: Request, name: str, deployment: str) -> Response:
+        found = access.deployment_for(request.user, name, deployment, Level.EDIT)
+        data = DeploymentSize(data=request.data)
+        data.is_valid(raise_exception=True)
+        by = signed_in(request.user)
+        return _accepted(services.scale(deployment=found, by=by, **data.validated_data))
 
     @extend_schema(responses={202: None, 403: ErrorOutput, 404: ErrorOutput})
     def delete(self, request: Request, name: str, deployment: str) -> Response:
@@ -193,6 +227,34 @@ class Retry(APIView):
         found = access.deployment_for(request.user, name, deployment, Level.EDIT)
         services.retry(deployment=found)
         return _accepted(found)
+
+
+class _Asked(Protocol):
+    def __call__(self, *, deployment: Deployment, by: User) -> Deployment: ...
+
+
+class Act(APIView):
+    """Something that a person asks of a deployment, without further words."""
+
+    asked: ClassVar[_Asked]
+
+    @once
+    @extend_schema(request=None, responses={202: DeploymentOutput, **_ERRORS, 422: ErrorOutput})
+    def post(self, request: Request, name: str, deployment: str) -> Response:
+        found = access.deployment_for(request.user, name, deployment, Level.EDIT)
+        return _accepted(type(self).asked(deployment=found, by=signed_in(request.user)))
+
+
+class Stop(Act):
+    asked = staticmethod(services.stop_deployment)
+
+
+class Start(Act):
+    asked = staticmethod(services.start_deployment)
+
+
+class Restart(Act):
+    asked = staticmethod(services.restart_deployment)
 
 
 class LogsOutput(serializers.Serializer[Any]):
@@ -309,6 +371,9 @@ urlpatterns = [
     path(f"{_ENDPOINT}/deployments", Deployments.as_view(), name="deployments"),
     path(_DEPLOYMENT, DeploymentView.as_view(), name="deployment"),
     path(f"{_DEPLOYMENT}/retry", Retry.as_view(), name="retry"),
+    path(f"{_DEPLOYMENT}/stop", Stop.as_view(), name="stop"),
+    path(f"{_DEPLOYMENT}/start", Start.as_view(), name="start"),
+    path(f"{_DEPLOYMENT}/restart", Restart.as_view(), name="restart"),
     path(f"{_DEPLOYMENT}/logs", Logs.as_view(), name="logs"),
     path(f"{_ENDPOINT}/keys", Keys.as_view(), name="keys"),
     path(f"{_ENDPOINT}/keys/regenerate", RegenerateKey.as_view(), name="regenerate-key"),

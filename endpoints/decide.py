@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from endpoints.models import State
+from endpoints.models import State, Wanted
 
 
 class Action(Enum):
@@ -15,28 +15,42 @@ class Action(Enum):
     BUILD = "build the environment"
     START = "ask the engine for a replica"
     PROBE = "note that the replica was started"
+    ENTER_TRY = "note that the replica is ready"
     TRY = "send the input example"
     FAIL_START = "tell why the replica ended"
     FAIL_SLOW = "give up on a replica that does not get ready"
-    RELEASE = "ask the engine to end what a failed attempt left running"
-    STOP = "ask the engine to end the replicas"
+    TRIM = "ask the engine to end the replicas that are too many"
+    RETIRE = "ask the engine to end outdated replicas whose place others have taken"
+    RELEASE = "ask the engine to end what shall no longer run"
+    STOP = "ask the engine to end all replicas"
+    REST = "note that nothing of it runs any more"
+    QUEUE = "begin a new attempt"
     REMOVE = "delete the row and its files"
-    ENTER_TRY = "note that the replica is ready"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A deployment as it is: its row, and what its engine tells of the current attempt's replica."""
+    """A deployment as it is: its row, and what its engine tells of its replicas."""
 
     state: State
-    gone_wanted: bool = False
-    replicas: int = 0  # present ones, of any attempt
+    wanted: Wanted = Wanted.LIVE
+    size: int = 1  # how many replicas it shall have
+    present: int = 0  # replicas that are not gone, of any attempt
     released: bool = True  # all of these have been asked to end
-    asked: bool = False  # the current attempt has asked for a replica
+    # Of the current attempt: its newest replica,
+    asked: bool = False
     started: bool = False
-    ready: bool = False
     ended: bool = False
     overdue: bool = False  # it has been loading longer than anyone will wait
+    # and those that have not been asked to end.
+    fresh: int = 0
+    ready: int = 0  # of the fresh ones
+    outdated: int = 0
+
+    @property
+    def standing_in(self) -> int:
+        """How many outdated ones are still needed, so that no fewer answer than shall."""
+        return max(0, self.size - self.ready)
 
 
 _WORK = {
@@ -49,7 +63,7 @@ _WORK = {
 
 def next_action(seen: Seen) -> Action | None:
     """None: nothing to do until something changes."""
-    if seen.gone_wanted:
+    if seen.wanted != Wanted.LIVE or seen.state in (State.STOPPING, State.STOPPED):
         return _ending(seen)
     if seen.state in _WORK:
         return _WORK[seen.state]
@@ -57,25 +71,34 @@ def next_action(seen: Seen) -> Action | None:
         return _starting(seen)
     if seen.state in (State.PROBING, State.TRYING):
         return _loading(seen)
-    if seen.state == State.LIVE and not seen.replicas:
-        return Action.START  # the last one ended before its engine knew that it was live
+    if seen.state == State.LIVE:
+        return _keeping(seen)
     if seen.state == State.FAILED and not seen.released:
         return Action.RELEASE
     return None
 
 
 def _ending(seen: Seen) -> Action | None:
+    """To a rest, and from there to where it is wanted: also one that shall be live again after all."""
     if seen.state not in (State.STOPPING, State.STOPPED):
         return Action.STOP
-    return None if seen.replicas else Action.REMOVE
+    if not seen.released:
+        return Action.RELEASE
+    if seen.present:
+        return None
+    if seen.wanted == Wanted.GONE:
+        return Action.REMOVE
+    if seen.state == State.STOPPING:
+        return Action.REST
+    return Action.QUEUE if seen.wanted == Wanted.LIVE else None
 
 
 def _starting(seen: Seen) -> Action | None:
     if not seen.asked:
         return Action.START
-    if seen.ended:
-        return Action.FAIL_START
-    return Action.PROBE if seen.started else None
+    if seen.started:  # one that has ended since failed while it loaded, however soon
+        return Action.PROBE
+    return Action.FAIL_START if seen.ended else None
 
 
 def _loading(seen: Seen) -> Action | None:
@@ -85,3 +108,12 @@ def _loading(seen: Seen) -> Action | None:
     if seen.ready:
         return Action.ENTER_TRY if seen.state == State.PROBING else Action.TRY
     return Action.FAIL_SLOW if seen.overdue else None
+
+
+def _keeping(seen: Seen) -> Action | None:
+    """As many as wanted, counting those that load or are started again; outdated ones stand in for them meanwhile."""
+    if seen.fresh < seen.size:
+        return Action.START
+    if seen.fresh > seen.size:
+        return Action.TRIM
+    return Action.RETIRE if seen.outdated > seen.standing_in else None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import queue
 import re
 import secrets
 import shutil
+import signal
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -21,6 +23,8 @@ import psutil
 from django.conf import settings
 from uv import find_uv_bin
 
+from endpoints.agent import spawning
+from endpoints.masking import Mask, mask
 from endpoints.requirements import FASTER, SERVER, Requirements
 from studio.lib.errors import StudioError
 
@@ -30,11 +34,12 @@ Say = Callable[[str], None]
 _PASSED_ON = re.compile(
     r"UV_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|PIP_CERT|\w+_proxy|\w+_PROXY|PATH|HOME|LANG|LC_\w+|TMPDIR"
 )
-_LOGIN = re.compile(r"://[^/\s]+@")
 _PREAMBLE = re.compile(
     r"(error: )?No solution found when resolving dependencies:? *(cause: )?|error: "
 )
+_FULL = os.strerror(errno.ENOSPC)
 _TICK = 2.0  # seconds: a person who watches sees something new at least this often
+_BYTECODE_PATIENCE = 90.0  # seconds
 
 
 class BuildFailed(StudioError):
@@ -47,8 +52,20 @@ class Cancelled(StudioError):
     """Nobody wants the environment any more."""
 
 
+class Gone(FileNotFoundError):
+    """An environment that was there is not there any more."""
+
+
 def folder(key: str) -> Path:
     return Path(settings.HOME.environments) / key
+
+
+def python_of(key: str) -> Path:
+    """The interpreter of a built environment. Raises Gone when somebody has removed it meanwhile."""
+    python = folder(key) / "bin" / "python"
+    if not python.exists():
+        raise Gone("its environment has been removed from this machine; a retry builds it again")
+    return python
 
 
 def build(
@@ -58,96 +75,163 @@ def build(
     model: Path,
     say: Say,
     lost: Event,
+    flavors: Sequence[str] = (),
 ) -> Path:
     """Return the folder of the environment `key`, built if it is not there. `say` gets each line of the log.
 
-    Built under another name and renamed at the end: one that is there is whole. Raises BuildFailed, Cancelled.
+    Built under another name and renamed at the end: one that is there is whole. From then on it counts as
+    used, so that it is not evicted before its deployment says so. Raises BuildFailed, Cancelled.
     """
     place = folder(key)
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # As root, the accounts that models run under may pass through.
+    place.parent.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     with _lock(place, say, lost):
+        _remove_broken(place)
         if place.exists():
             say(f"environment {key[:8]} is in the cache")
+            os.utime(place)
             return place
         for left in place.parent.glob(f"{key}.*.new"):  # by a worker that was killed
+            _end_builder_of(left)
             shutil.rmtree(left, ignore_errors=True)
-        # A name of its own: that worker's uv may still write to the former one.
         draft = place.with_name(f"{key}.{secrets.token_hex(4)}.new")
         say(f"environment {key[:8]} is not in the cache, building it")
+        uv = _Uv(
+            model, say, lost, mask(_environment(), (*wanted.lines, *wanted.constraints), model)
+        )
         try:
-            venv = ["venv", "--relocatable", "--python", str(interpreter), str(draft)]
-            _uv(venv, model, say, lost)
-            _install(wanted, draft, model, say, lost)
+            uv.run(["venv", "--relocatable", "--python", str(interpreter), str(draft)])
+            _install(wanted, draft, uv)
+            _write_bytecode(draft, flavors, say, lost)
+            os.utime(draft)
             draft.rename(place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return place
 
 
-def _install(wanted: Requirements, draft: Path, model: Path, say: Say, lost: Event) -> None:
+def _remove_broken(place: Path) -> None:
+    """An environment whose interpreter has left the machine is of no use to anybody."""
+    python = place / "bin" / "python"
+    if python.is_symlink() and not python.exists():
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _install(wanted: Requirements, draft: Path, uv: _Uv) -> None:
     """Install what the model asks for together with the server, and what makes it faster if that fits too."""
     listed, bounds = draft / "requirements.txt", draft / "constraints.txt"
+    for file in (
+        listed,
+        bounds,
+    ):  # which may hold the login of an index, and others may read the environment
+        file.touch(mode=0o600)
     bounds.write_text("\n".join(wanted.constraints) + "\n")
     install = ["pip", "install", "--python", str(draft / "bin" / "python")]
     install += ["-r", str(listed), "-c", str(bounds)]
-    said: list[str] = []
-
-    def note(line: str) -> None:
-        said.append(line)
-        say(line)
-
     try:
         listed.write_text("\n".join((*wanted.lines, *SERVER, *FASTER)) + "\n")
-        _uv(install, model, note, lost)
+        uv.run(install)
     except BuildFailed:
-        if not any(name in line for name in FASTER for line in said):
+        if not any(name in line for name in FASTER for line in uv.said):
             raise  # it is not for their sake, and would only be said again
-        say(f"trying again without {', '.join(FASTER)}")
+        uv.say(f"trying again without {', '.join(FASTER)}")
         listed.write_text("\n".join((*wanted.lines, *SERVER)) + "\n")
-        _uv(install, model, say, lost)
+        uv.run(install)
+    listed.unlink()
+    bounds.unlink()
 
 
-def _uv(arguments: list[str], cwd: Path, say: Say, lost: Event) -> None:
-    """Run uv and hand each of its lines to `say`; something is said at least every two seconds."""
-    command = [
-        _UV,
-        *arguments,
-        "--no-python-downloads",
-        "--no-progress",
-        "--color",
-        "never",
-    ]
-    said: list[str] = []
+def _write_bytecode(draft: Path, flavors: Sequence[str], say: Say, lost: Event) -> None:
+    """Import once what models of these flavours need: each later start finds it compiled.
+
+    It is no reason to fail: what cannot be imported is told, and the model server tells it again.
+    """
+    started = time.monotonic()
+    say("compiling what a model server imports")
+    command = [str(draft / "bin" / "python"), "-m", "model_server.bytecode", *flavors]
+    try:
+        code = _run(command, draft, spawning.environment(), say, lost, _BYTECODE_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        say(f"not compiled: {failure}")
+        return
+    told = "" if code == 0 else f", but it ended with exit code {code}"
+    say(f"compiled in {time.monotonic() - started:.1f} s{told}")
+
+
+class _Uv:
+    """Runs uv in a model's folder. `said` is what it last said, as it may be written down."""
+
+    def __init__(self, model: Path, say: Say, lost: Event, hide: Mask) -> None:
+        self.said: list[str] = []
+        self.say = say
+        self._model, self._lost, self._hide = model, lost, hide
+
+    def run(self, arguments: list[str]) -> None:
+        """Raises BuildFailed with uv's own explanation, and Cancelled."""
+        command = [_UV, *arguments, "--no-python-downloads", "--no-progress", "--color", "never"]
+        self.said = []
+
+        def note(line: str) -> None:
+            self.said.append(self._hide(line))
+            self.say(self.said[-1])
+
+        if code := _run(command, self._model, _environment(), note, self._lost):
+            raise BuildFailed(_summary(self.said, code), detail="\n".join(self.said[-60:]))
+
+
+def _run(
+    command: list[str],
+    cwd: Path,
+    environment: dict[str, str],
+    note: Say,
+    lost: Event,
+    patience: float = float("inf"),
+) -> int:
+    """Run a command, hand each of its lines to `note`, and return its exit code.
+
+    Something is said at least every two seconds. Raises Cancelled, and TimeoutExpired when it takes longer
+    than `patience`; what it has started ends with it.
+    """
     started = time.monotonic()
     with subprocess.Popen(
         command,
         cwd=cwd,
-        env=_environment(),
+        env=environment,
         text=True,
         errors="replace",
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        umask=0o022,  # an environment may be read: a model may run under an account of its own
     ) as process:
         for line in _lines(process):
-            if lost.is_set():
-                _kill(process)
-                raise Cancelled("The deployment is no longer wanted.")
+            took = time.monotonic() - started
+            if lost.is_set() or took > patience:
+                _kill(process.pid)
+                if lost.is_set():
+                    raise Cancelled("The deployment is no longer wanted.")
+                raise subprocess.TimeoutExpired(Path(command[0]).name, patience)
             if line is None:
-                say(f"still at it, {time.monotonic() - started:.0f} s")
+                note(f"still at it, {took:.0f} s")
             elif line.strip():
-                said.append(_LOGIN.sub("://", line.rstrip()))
-                say(said[-1])
-    if process.returncode:
-        raise BuildFailed(_summary(said), detail="\n".join(said[-60:]))
+                note(line.rstrip())
+    return process.returncode
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End uv and what it has started: a package's own build goes on without it, and holds its output open."""
+def _end_builder_of(draft: Path) -> None:
+    """End what a killed worker has left building there: nobody else names a folder with that random name."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(draft.name in part for part in process.info["cmdline"] or []):
+            _kill(process.pid)
+
+
+def _kill(pid: int) -> None:
+    """End it and what it has started: a package's own build goes on without uv, and holds its output open."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        uv = psutil.Process(process.pid)
-        uv.suspend()  # it starts nothing more while we look
-        started = uv.children(recursive=True)
-        uv.kill()
+        leader = psutil.Process(pid)
+        leader.suspend()  # it starts nothing more while we look
+        started = leader.children(recursive=True)
+        leader.kill()
         for child in started:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
@@ -177,8 +261,8 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:
         yield line
 
 
-def _summary(said: list[str]) -> str:
-    """uv's own explanation, which follows a cross, in one paragraph."""
+def _summary(said: list[str], code: int) -> str:
+    """uv's own explanation, which follows a cross, in one paragraph, and what to do next."""
     start = next(
         (number for number, line in enumerate(said) if line.lstrip().startswith(("×", "error:"))),
         None,
@@ -186,10 +270,15 @@ def _summary(said: list[str]) -> str:
     told = said[-3:] if start is None else said[start : start + 6]
     text = _PREAMBLE.sub("", " ".join(line.strip(" ×╰─▶│├") for line in told))
     why = f"{text[:1].upper()}{text[1:].rstrip('.')}"
-    return (
-        f"The model's requirements could not be installed. {why}. "
+    then = (
         "Correct them and log the model again; or try again, if the package index was out of reach."
     )
+    if code < 0:
+        why = f"uv, which installs them, was ended by {signal.Signals(-code).name}"
+        then = "This machine may be short of memory. Try again."
+    elif _FULL in "\n".join(said):
+        why, then = _FULL, "Make room on the disk of STUDIO_HOME, then try again."
+    return f"The model's requirements could not be installed. {why}. {then}"
 
 
 def _environment() -> dict[str, str]:

@@ -6,20 +6,22 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from endpoints.models import Deployment, Wanted
 
 log = logging.getLogger(__name__)
 
-SECONDS = 20
+SECONDS = 12  # how long a deployment waits whose worker has died
 _RENEWAL = (
-    4.0  # seconds between renewals; also how soon a long step learns that it is no longer wanted
+    3.0  # seconds between renewals; also how soon a long step learns that it is no longer wanted
 )
+_RETURN = 5.0  # seconds to give a lease back in: a database that restarts is there again sooner
 
 
 class Lease:
@@ -48,6 +50,20 @@ class Lease:
         finally:
             connection.close()
 
+    def give_back(self) -> None:
+        """Free it for the next step. Where the database stays away it runs out by itself."""
+        deadline = time.monotonic() + _RETURN
+        while True:
+            try:
+                Deployment.objects.free_lease(self.pk, self.holder)
+                return
+            except (OperationalError, InterfaceError) as failure:
+                connection.close()
+                if time.monotonic() > deadline:
+                    log.warning("lease deployment=%s not given back: %s", self.pk, failure)
+                    return
+                time.sleep(0.2)
+
 
 @contextmanager
 def lease(pk: int) -> Iterator[Lease | None]:
@@ -63,4 +79,4 @@ def lease(pk: int) -> Iterator[Lease | None]:
     finally:
         held.done.set()
         renewal.join()
-        Deployment.objects.free_lease(pk, held.holder)
+        held.give_back()

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.expressions import Expression
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -84,23 +84,27 @@ class Endpoint(Governed, models.Model):
 
     @property
     def state(self) -> str:
-        """In a word, from its deployments: empty, updating, live, degraded or failed.
+        """In a word, from its deployments: empty, updating, live, degraded, paused or failed.
 
-        Live: every deployment with traffic has a replica that is ready. Degraded: one has none, or
-        deployments are live and none of them has traffic.
+        Live: every deployment with traffic has a replica that is ready, if not all that it shall have:
+        each request is answered. Degraded: one with traffic has none, stopped ones too, or deployments
+        are live and none of them has traffic. Paused: every deployment that is kept is stopped.
         """
         deployments = list(self.deployments.all())
-        kept = [deployment for deployment in deployments if deployment.wanted == Wanted.LIVE]
+        kept = [deployment for deployment in deployments if deployment.wanted != Wanted.GONE]
         if not kept:
             return "updating" if deployments else "empty"
+        if all(deployment.wanted == Wanted.STOPPED for deployment in kept):
+            stopped = all(deployment.state == State.STOPPED for deployment in kept)
+            return "paused" if stopped else "updating"
         serving = [deployment for deployment in kept if deployment.traffic]
-        if serving:
-            return "live" if all(deployment.is_ready for deployment in serving) else "degraded"
-        if any(deployment.state in _ON_THE_WAY for deployment in kept):
+        answering = [deployment.is_ready for deployment in serving]
+        if any(answering):
+            return "live" if all(answering) else "degraded"
+        if any(deployment.is_on_the_way for deployment in serving or kept):
             return "updating"
-        return (
-            "degraded" if any(deployment.state == State.LIVE for deployment in kept) else "failed"
-        )
+        live = any(deployment.state == State.LIVE for deployment in kept)
+        return "degraded" if serving or live else "failed"
 
     @property
     def scoring_url(self) -> str:
@@ -141,21 +145,25 @@ class DeploymentQuerySet(GovernedQuerySet["Deployment"]):
 
     def unsettled(self) -> DeploymentQuerySet:
         """Those that reconcile has something to do for, as far as rows can tell."""
-        present = Replica.objects.present().filter(deployment=OuterRef("pk"))
+        asked = Replica.objects.present().filter(deployment=OuterRef("pk"), wanted=True)
+        fresh = asked.filter(outdated=False).order_by().values("deployment")
+        count = Coalesce(Subquery(fresh.values(number=Count("pk"))), 0)
+        live = Q(state__in=[State.LIVE, State.FAILED], wanted=Wanted.LIVE)
+        stopped = Q(state=State.STOPPED, wanted=Wanted.STOPPED)
         return self.filter(
-            ~Q(state__in=[State.LIVE, State.FAILED])
-            | Q(wanted=Wanted.GONE)
-            | Q(~Exists(present), state=State.LIVE)
-            | Q(Exists(present.filter(wanted=True)), state=State.FAILED)
+            ~(live | stopped)
+            | Q(~Q(replicas_wanted=count), state=State.LIVE)
+            | Q(Exists(asked.filter(outdated=True)), state=State.LIVE)
+            | Q(Exists(asked), state__in=[State.FAILED, State.STOPPED])
         )
 
     def heir_of(self, leaving: Deployment) -> Deployment | None:
-        """Of an endpoint's deployments, the one that takes all traffic when `leaving` goes: the newest live one.
+        """Of an endpoint's deployments, the one that takes over the traffic when `leaving` goes: the newest live one.
 
-        None: there is none, `leaving` has no traffic, or others have some and go on as before.
+        None: there is none, `leaving` has no traffic, or others that run have some and go on as before.
         """
-        kept = self.filter(wanted=Wanted.LIVE)
-        others = kept.exclude(pk=leaving.pk)
+        kept = self.exclude(wanted=Wanted.GONE)
+        others = kept.filter(wanted=Wanted.LIVE).exclude(pk=leaving.pk)
         if others.filter(traffic__gt=0) or not kept.filter(pk=leaving.pk, traffic__gt=0):
             return None
         return others.filter(state=State.LIVE).last()
@@ -185,6 +193,7 @@ class Deployment(Governed, models.Model):
         State.PAUSED: {State.LIVE, State.STOPPING},
         State.FAILED: {State.QUEUED, State.STOPPING},
         State.STOPPING: {State.STOPPED},
+        State.STOPPED: {State.QUEUED},
     }
 
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="deployments")
@@ -249,14 +258,27 @@ class Deployment(Governed, models.Model):
         return f"models:/{self.model_name}/{self.model_version}"
 
     @property
+    def ready_replicas(self) -> int:
+        """How many replicas answer and go on to, the outdated ones too: as many as requests are sent to."""
+        return sum(
+            replica.wanted and replica.state == ReplicaState.READY
+            for replica in self.replicas.all()
+        )
+
+    @property
     def is_ready(self) -> bool:
-        return any(replica.state == ReplicaState.READY for replica in self.replicas.all())
+        return self.ready_replicas > 0
+
+    @property
+    def is_on_the_way(self) -> bool:
+        return self.wanted == Wanted.LIVE and self.state in _ON_THE_WAY
 
     @property
     def is_settled(self) -> bool:
-        return (
-            self.state in (State.LIVE, State.FAILED, State.STOPPED) and self.wanted == Wanted.LIVE
-        )
+        """Whether it is as it is wanted, or can get no further; its replicas may still come and go."""
+        if self.wanted == Wanted.STOPPED:
+            return self.state == State.STOPPED
+        return self.wanted == Wanted.LIVE and self.state in (State.LIVE, State.FAILED)
 
     def move(self, to: State, **changes: Any) -> None:
         """Change state, or raise IllegalMove or StateConflict: the row must still be in the state we read."""
@@ -266,6 +288,12 @@ class Deployment(Governed, models.Model):
         if not Deployment.objects.filter(pk=self.pk, state=self.state).update(**changes):
             raise StateConflict(f"Deployment {self} left {self.state} meanwhile.")
         self.refresh_from_db()
+
+    def queue_again(self) -> Attempt:
+        """Begin a new attempt. Raises IllegalMove or StateConflict. Within a transaction: both, or neither."""
+        last = self.attempts.order_by("-number").values_list("number", flat=True)[0]
+        self.move(State.QUEUED, reason="", detail="")
+        return Attempt.objects.create(deployment=self, number=last + 1)
 
 
 class Attempt(models.Model):
@@ -353,3 +381,6 @@ class Agent(models.Model):
     host = models.CharField(max_length=255, primary_key=True)
     pid = models.PositiveIntegerField()
     seen_at = models.DateTimeField()
+    warning = models.TextField(
+        blank=True, help_text="What is not as it should be, though it works."
+    )

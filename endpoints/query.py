@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Prefetch, QuerySet
 from django.utils.timezone import now
 
-from endpoints import logs
-from endpoints.models import (
-    STEPS,
-    Attempt,
-    AttemptStep,
-    Deployment,
-    Endpoint,
-    Replica,
-    State,
-    Wanted,
-)
+from endpoints.models import Deployment, Endpoint, Replica, ReplicaState, State, Wanted
 
 
 @dataclass(frozen=True, slots=True)
-class StepRow:
-    """A step as the page shows it. `mark` is done, now, failed or todo; `seconds` what it took, or takes so far."""
+class ReplicaRow:
+    """A replica as the page shows it. `state` is told in a word; `seconds`: since it was started, while it runs."""
 
+    replica: Replica
+    state: str
     label: str
-    mark: str
-    detail: str
+    attempt: int
+    memory_mb: int | None
     seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LogNews:
-    """Some lines of an attempt's logs. Who passes `places` next time reads on; `more`: there is more at once."""
-
-    lines: list[str]
-    places: dict[str, int]
-    more: bool
 
 
 # How long the page goes on showing the steps and the log of a deployment that got live.
 FRESH = timedelta(minutes=10)
+_GONE = 5  # replicas that ended and are still listed
 
 
 def with_deployments(endpoints: QuerySet[Endpoint]) -> QuerySet[Endpoint]:
@@ -64,16 +48,16 @@ def endpoint_list(endpoints: QuerySet[Endpoint], text: str) -> QuerySet[Endpoint
 def in_focus(deployments: Sequence[Deployment], name: str = "") -> Deployment | None:
     """The deployment whose steps the page shows: the one of this name, if it is there.
 
-    Else of those that shall stay the newest that is on its way, or what got live or failed last.
+    Else of those that shall stay the newest that is on its way, or what got live, stopped or failed last.
     """
     named = [deployment for deployment in deployments if deployment.name == name]
     return named[0] if named else max(deployments, key=_interest, default=None)
 
 
 def _interest(deployment: Deployment) -> tuple[bool, bool, datetime]:
-    settled = deployment.state in (State.LIVE, State.FAILED)
+    settled = deployment.state in (State.LIVE, State.FAILED, State.STOPPED)
     since = deployment.state_at if settled else deployment.created_at
-    return deployment.wanted == Wanted.LIVE, not settled, since
+    return deployment.wanted != Wanted.GONE, not settled, since
 
 
 def is_fresh(deployment: Deployment) -> bool:
@@ -91,33 +75,31 @@ def free_name(endpoint: Endpoint | None, name: str) -> str:
     return free
 
 
-def step_rows(attempt: Attempt, deployment: Deployment) -> list[StepRow]:
-    """The steps of an attempt in their order, those to come too."""
-    known: dict[str, AttemptStep] = {step.name: step for step in attempt.steps.all()}
-    rows = []
-    for state in STEPS:
-        step = known.get(state)
-        if step is None:
-            rows.append(StepRow(state.label, "todo", "", None))
-            continue
-        seconds = ((step.ended_at or now()) - step.started_at).total_seconds()
-        mark = "failed" if step.failed else "done" if step.ended_at else "now"
-        if mark == "now" and deployment.wanted == Wanted.GONE:
-            mark = "todo"
-        rows.append(StepRow(state.label, mark, step.detail, None if mark == "todo" else seconds))
-    return rows
+def replica_rows(deployment: Deployment) -> list[ReplicaRow]:
+    """Those that run or are to run, then the last few of its last attempt that ended for a reason of their own."""
+    known = Replica.objects.filter(deployment=deployment).select_related("attempt")
+    last = deployment.attempts.values("pk")[:1]  # the newest first
+    gone = known.filter(state=ReplicaState.GONE, attempt__in=last).exclude(reason="")
+    return [_replica_row(replica) for replica in (*known.present(), *gone.order_by("-pk")[:_GONE])]
 
 
-def log_of(attempt: Attempt, after: Mapping[str, int]) -> LogNews:
-    """What is new in the attempt's logs, its own and its replicas', since the `places` that were told before."""
-    build = f"build-{attempt.number}"  # who has read an earlier attempt's starts at the beginning
-    pages = {build: logs.read(logs.of_attempt(attempt), after.get(build, 0))}
-    for replica in Replica.objects.filter(attempt=attempt).select_related("attempt__deployment"):
-        name = f"replica-{replica.pk}"
-        pages[name] = logs.read(logs.of_replica(replica), after.get(name, 0))
-    own, *replicas = [page.lines for page in pages.values()]
-    return LogNews(
-        logs.in_order(own, replicas, attempt.started_at),
-        {name: page.next for name, page in pages.items()},
-        any(page.more for page in pages.values()),
+def _replica_row(replica: Replica) -> ReplicaRow:
+    state, memory, started = replica.state, replica.memory_bytes, replica.started_at
+    label = state
+    if state != ReplicaState.GONE and not replica.wanted:
+        state, label = ReplicaState.DRAINING, "ending"
+    elif state != ReplicaState.GONE and replica.outdated:
+        label = "outdated"
+    return ReplicaRow(
+        replica,
+        state,
+        label.capitalize(),
+        replica.attempt.number,
+        None if memory is None else round(memory / 2**20),
+        (now() - started).total_seconds() if started and replica.pid else None,
     )
+
+
+def since(deployments: Iterable[Deployment]) -> str:
+    """A text that is another one when a page of these deployments would show something else."""
+    return ",".join(f"{deployment.pk}:{deployment.changes}" for deployment in deployments)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import re
+import sysconfig
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import Specifier, SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from studio.lib.errors import Unservable
@@ -31,6 +33,7 @@ _MLFLOW = re.compile(r"mlflow([-_.]skinny)?(?![\w.-])", re.IGNORECASE)
 # The environment outlives the deployment's copy of the model, so nothing is installed as a link into it.
 _EDITABLE = re.compile(r"(-e|--editable)(\s+|=\s*)(?!\w+\+)")
 _OPTION = re.compile(r"^--?[a-z-]+(\s+|=\s*)")
+_COMMENT = re.compile(r"\s+#")
 _AFTERWARDS = re.compile(r"\s+(#|;|--hash\b)")
 _EXTRAS = re.compile(r"\[[^\]]*\]$")
 _MINOR = re.compile(r"3\.\d+")
@@ -47,17 +50,22 @@ class Requirements:
     contents: tuple[str, ...] = ()
 
     def key(self, python: str) -> str:
-        """The name of an environment with these, on this machine's platform and with this uv."""
+        """The name of an environment with these, on this machine's platform and with this uv.
+
+        Whoever asks for the same in other words gets the same name.
+        """
         parts = (
-            *sorted(self.lines),
+            *_normal(self.lines),
             "-c",
-            *sorted(self.constraints),
+            *_normal(self.constraints),
             "-r",
             *SERVER,
             *FASTER,
             *self.contents,
             python,
-            platform.platform(),
+            # Not the kernel's version: what is installed runs on the next one too.
+            sysconfig.get_platform(),
+            *platform.libc_ver(),
             version("uv"),
         )
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
@@ -83,6 +91,23 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
     minor = _MINOR.match(str(of_env.get("python") or python_version))
     python = minor[0] if minor else ""
     return Requirements(tuple(lines), python, tuple(bounds), _contents(folder, [*lines, *bounds]))
+
+
+def _normal(lines: tuple[str, ...]) -> list[str]:
+    """The same for all that ask the same. Options come first, as they are: their order may matter."""
+    options = [line for line in lines if line.startswith("-")]
+    return options + sorted({_canonical(line) for line in lines if not line.startswith("-")})
+
+
+def _canonical(line: str) -> str:
+    """A plain requirement in one spelling; any other line, a path say, as it is written."""
+    try:
+        asked = Requirement(_COMMENT.split(line)[0])
+    except InvalidRequirement:
+        return line
+    asked.name = canonicalize_name(asked.name)
+    asked.extras = {canonicalize_name(extra) for extra in asked.extras}
+    return str(asked)
 
 
 def _asks_for_old_mlflow(lines: list[str], logged_with: str) -> bool:
@@ -155,17 +180,27 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_conda(dependencies: list[object]) -> None:
+def _refuse_conda(dependencies: object) -> None:
+    if not isinstance(dependencies, list):
+        raise ValueError("conda.yaml has dependencies that are not a list")
     foreign = [
-        str(item)
+        name
         for item in dependencies
-        if isinstance(item, str) and not _OF_CONDA_ITSELF.match(item.split("::")[-1])
+        for name in ([item] if isinstance(item, str) else _other_managers(item))
+        if not _OF_CONDA_ITSELF.match(name.split("::")[-1].strip())
     ]
     if foreign:
         raise Unservable(
             f"The model asks for {', '.join(foreign)} from conda, which Studio does not install. "
             "Log it again with pip_requirements."
         )
+
+
+def _other_managers(item: object) -> list[str]:
+    """What an entry that is no text asks for: of a mapping, all that is not below `pip`."""
+    if not isinstance(item, dict):
+        return [] if item is None else [str(item)]
+    return [f"{name}: {asked}" for name, asked in item.items() if name != "pip" and asked]
 
 
 def _pip_section(dependencies: list[object]) -> list[str]:

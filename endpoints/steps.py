@@ -79,6 +79,7 @@ def resolve(work: Work) -> Done:
     )
     if version is None:
         raise StepFailed(f"{deployment.model_uri} has been deleted. Deploy another version.")
+    _require_store()
     storage = registry.storage_of(version)
     mlmodel = read_mlmodel(registry.folder_of(version))
     if "python_function" not in mlmodel.flavors:
@@ -95,8 +96,13 @@ def resolve(work: Work) -> Done:
 
 def fetch(work: Work) -> Done:
     """Copy the model's files to the deployment's own folder. Whole or not at all."""
+    _require_store()
     source = artifacts.folder_of(work.deployment.storage)
     files = _files(source)
+    if not files:
+        raise StepFailed(
+            f"The model's files at {work.deployment.storage} have been deleted. Deploy another version."
+        )
     total = sum(real.stat().st_size for real in files.values())
     work.say(f"fetching {len(files)} files, {_size(total)}")
     draft = _draft(work)
@@ -108,6 +114,14 @@ def fetch(work: Work) -> Done:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Done(f"{len(files)} files, {_size(total)}", {})
+
+
+def _require_store() -> None:
+    if not Path(settings.ARTIFACTS).is_dir():
+        raise StepFailed(
+            f"The artifact store is out of reach: there is no folder {settings.ARTIFACTS} (STUDIO_ARTIFACTS). "
+            "Try again when it is back."
+        )
 
 
 def remove_files(work: Work) -> None:
@@ -135,7 +149,8 @@ def _files(source: Path) -> dict[Path, Path]:
 
 def _copy(files: dict[Path, Path], target: Path, total: int, work: Work) -> None:
     """Copy in pieces, so that a large file, too, is told of and can be stopped. Raises Cancelled."""
-    target.mkdir(parents=True)
+    # Until an account is given to who may read it, nobody else may.
+    target.mkdir(mode=0o700, parents=True)
     copied, said = 0, time.monotonic()
     for relative, real in files.items():
         (target / relative).parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +171,9 @@ def build(work: Work) -> Done:
     minor, interpreter = _interpreter(wanted.python, work.say)
     key = wanted.key(minor)
     cached = environments.folder(key).exists()
-    environments.build(wanted, interpreter, key, work.model_folder, work.say, work.lost)
+    environments.build(
+        wanted, interpreter, key, work.model_folder, work.say, work.lost, tuple(mlmodel.flavors)
+    )
     return Done(
         f"{len(wanted.lines)} requirements, Python {minor}{', from the cache' if cached else ''}",
         {"environment": key},
@@ -219,18 +236,20 @@ def _patiently(ask: Callable[[], httpx.Response], work: Work) -> httpx.Response:
 
 def _interpreter(minor: str, say: Callable[[str], None]) -> tuple[str, Path]:
     """The interpreter for the version that the model was logged with, or Studio's own with a warning."""
-    own_minor, own_path = interpreters.own()
-    if not minor:
-        say(f"the model names no Python version, using {own_minor}")
-        return own_minor, own_path
-    found = interpreters.find(minor)
+    own_minor, _ = interpreters.own()
+    found = interpreters.find(minor or own_minor)
     if found is not None:
-        say(f"Python {minor} found")
-        return minor, found
+        say(
+            f"Python {minor} found: {found}"
+            if minor
+            else f"the model names no Python version, using {own_minor}: {found}"
+        )
+        return minor or own_minor, found
     say(
-        f"WARNING: the model was logged with Python {minor}, which this machine does not have; using {own_minor}"
+        f"WARNING: the model was logged with Python {minor}, which this machine does not have; using {own_minor}. "
+        f"There is {', '.join(interpreters.minors())}"
     )
-    return own_minor, own_path
+    return own_minor, interpreters.find(own_minor) or interpreters.own()[1]
 
 
 def _message(answer: httpx.Response) -> str:

@@ -1,19 +1,28 @@
-"""Celery is one more caller: each task is a line."""
+"""Celery is one more caller: each task is a few lines."""
 
 from __future__ import annotations
+
+from time import monotonic
 
 from celery import shared_task
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from endpoints import lifecycle
+from endpoints import eviction, lifecycle
 from endpoints.models import Deployment
+
+# A message takes quick steps in a row, without a way through the broker for each; once that has taken as
+# long as this, whatever else waits gets its turn.
+_SPELL = 1.0  # seconds
 
 
 @shared_task(ignore_result=True)
 def reconcile(deployment_id: int) -> None:
-    if lifecycle.reconcile(deployment_id):
-        reconcile.delay(deployment_id)
+    began = monotonic()
+    while lifecycle.reconcile(deployment_id):
+        if monotonic() - began > _SPELL:
+            reconcile.delay(deployment_id)
+            return
 
 
 @shared_task(ignore_result=True)
@@ -22,3 +31,8 @@ def sweep() -> None:
     free = Q(lease_holder="") | Q(lease_until__lt=Now())
     for pk in Deployment.objects.unsettled().filter(free).values_list("pk", flat=True):
         reconcile.delay(pk)
+
+
+@shared_task(ignore_result=True)
+def tidy_environments() -> None:
+    eviction.tidy()

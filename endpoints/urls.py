@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from django.urls import path
 
-from endpoints import access_views, views
+from endpoints import access_views, deployment_views, views
 
 app_name = "endpoints"
+_DEPLOYMENT = "endpoints/<str:name>/deployments/<str:deployment>"
 urlpatterns = [
     path("endpoints/", views.endpoints, name="endpoints"),
     path("models/<str:name>/versions/<int:version>/deploy/", views.deploy, name="deploy"),
@@ -14,15 +15,13 @@ urlpatterns = [
     path("endpoints/<str:name>/test/", views.test, name="test"),
     path("endpoints/<str:name>/keys/", views.keys, name="keys"),
     path("endpoints/<str:name>/delete/", views.delete, name="delete"),
-    path("endpoints/<str:name>/deployments/<str:deployment>/log/", views.log, name="log"),
-    path(
-        "endpoints/<str:name>/deployments/<str:deployment>/retry/",
-        views.retry,
-        name="retry",
-    ),
-    path(
-        "endpoints/<str:name>/deployments/<str:deployment>/delete/",
-        views.delete_deployment,
-        name="delete-deployment",
-    ),
+    path(f"{_DEPLOYMENT}/log/", deployment_views.log, name="log"),
+    path(f"{_DEPLOYMENT}/log/download/", deployment_views.download_log, name="download-log"),
+    path(f"{_DEPLOYMENT}/replicas/", deployment_views.replicas, name="replicas"),
+    path(f"{_DEPLOYMENT}/retry/", deployment_views.retry, name="retry"),
+    path(f"{_DEPLOYMENT}/stop/", deployment_views.stop, name="stop-deployment"),
+    path(f"{_DEPLOYMENT}/start/", deployment_views.start, name="start-deployment"),
+    path(f"{_DEPLOYMENT}/restart/", deployment_views.restart, name="restart-deployment"),
+    path(f"{_DEPLOYMENT}/size/", deployment_views.scale, name="scale-deployment"),
+    path(f"{_DEPLOYMENT}/delete/", deployment_views.delete, name="delete-deployment"),
 ]

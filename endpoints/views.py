@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.views.decorators.cache import never_cache
@@ -20,7 +19,9 @@ from django.views.decorators.http import (
 )
 
 from endpoints import access, examples, query, services
-from endpoints.models import Attempt, Deployment, Endpoint, State, Wanted, valid_name
+from endpoints.deployment_views import SizeForm
+from endpoints.models import Deployment, Endpoint, State, valid_name
+from endpoints.overview import of as page_of
 from registry import access as registry
 from registry.models import ModelVersion
 from studio.accounts.access import signed_in
@@ -41,7 +42,7 @@ def endpoints(request: HttpRequest) -> HttpResponse:
     return render(request, "endpoints/endpoints.html", {"page": page, "search": text})
 
 
-class DeployForm(forms.Form):
+class DeployForm(SizeForm):
     endpoint = forms.CharField(
         label="Endpoint",
         validators=[valid_name],
@@ -53,6 +54,11 @@ class DeployForm(forms.Form):
         help_text="Its name behind the endpoint.",
     )
     endpoint.widget.attrs = {"list": "endpoint-names", "autocomplete": "off"}
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        for name in SizeForm.base_fields:  # who says nothing of it gets what the form suggests
+            self.fields[name].required = False
 
     @classmethod
     def suggested(cls, version: ModelVersion) -> dict[str, str]:
@@ -93,22 +99,26 @@ def deploy(request: HttpRequest, name: str, version: int) -> HttpResponse:
     return render(request, "endpoints/deploy.html", context, status=422 if form.errors else 200)
 
 
-def _deploy(version: ModelVersion, given: dict[str, str], by: User) -> Deployment:
+def _deploy(version: ModelVersion, given: dict[str, Any], by: User) -> Deployment:
     """Raises Forbidden and Conflict."""
+    size = {name: given[name] for name in SizeForm.base_fields if given[name] is not None}
     endpoint = access.target_for(by, given["endpoint"])
     if endpoint is None:
         return services.deploy_to_new(
-            name=given["endpoint"], version=version, deployment=given["deployment"], by=by
+            name=given["endpoint"], version=version, deployment=given["deployment"], by=by, **size
         )
-    return services.deploy(endpoint=endpoint, version=version, name=given["deployment"], by=by)
+    return services.deploy(
+        endpoint=endpoint, version=version, name=given["deployment"], by=by, **size
+    )
 
 
 @require_safe
 def endpoint(request: HttpRequest, name: str) -> HttpResponse:
     found = access.endpoint_for(request.user, name)
-    tab = request.GET.get("tab", "")
-    context = _overview(found, request) | {"tab": tab if tab in TABS else "overview"}
-    if context["tab"] in ("test", "consume"):
+    asked = request.GET.get("tab", "")
+    tab = asked if asked in TABS else "overview"
+    context = page_of(found, request, with_log=tab in ("overview", "logs")) | {"tab": tab}
+    if tab in ("test", "consume"):
         context |= _snippets(found, examples.KEY_VARIABLE)
     return render(request, "endpoints/endpoint.html", context)
 
@@ -119,21 +129,12 @@ def overview(request: HttpRequest, name: str) -> HttpResponse:
 
     When another deployment or attempt comes into focus the page is loaded as a whole, with the log of that one.
     """
-    context = _overview(access.endpoint_for(request.user, name), request)
+    context = page_of(access.endpoint_for(request.user, name), request)
     if request.GET.get("since") == context["since"]:
         return HttpResponse(status=204)
     if request.GET.get("focus", "") != context["focus"]:
         return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "endpoints/_overview.html", context | {"is_fragment": True})
-
-
-@require_safe
-def log(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
-    """New lines of an attempt's log as JSON: `lines`, `after` to pass next time, `settled` when none will come."""
-    found = access.deployment_for(request.user, name, deployment)
-    attempts = list(found.attempts.all())
-    shown = _attempt(attempts, request)
-    return JsonResponse(_log(found, shown, attempts[0], request.GET.get("after", "")))
 
 
 @require_POST
@@ -147,7 +148,7 @@ def test(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "endpoints/endpoint.html",
-        _overview(found, request) | context | {"tab": "test", "body": body},
+        page_of(found, request) | context | {"tab": "test", "body": body},
     )
 
 
@@ -170,30 +171,8 @@ def keys(request: HttpRequest, name: str) -> HttpResponse:
     return render(
         request,
         "endpoints/endpoint.html",
-        _overview(found, request) | context | {"tab": "consume"},
+        page_of(found, request) | context | {"tab": "consume"},
     )
-
-
-@require_POST
-def retry(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
-    found = access.deployment_for(request.user, name, deployment, Level.EDIT)
-    services.retry(deployment=found)
-    return redirect(found.endpoint)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def delete_deployment(request: HttpRequest, name: str, deployment: str) -> HttpResponse:
-    """Ask first, naming what ends; then do it."""
-    by = signed_in(request.user)
-    found = access.deployment_for(by, name, deployment, Level.MANAGE)
-    if request.method == "POST":
-        heir = services.delete_deployment(deployment=found, by=by)
-        told = f" {heir.name} takes all of the traffic now." if heir else ""
-        messages.success(request, f"The deployment {found.name} is being ended and deleted.{told}")
-        return redirect(found.endpoint)
-    heir = Deployment.objects.filter(endpoint=found.endpoint).heir_of(found)
-    context = {"deployment": found, "endpoint": found.endpoint, "heir": heir}
-    return render(request, "endpoints/delete_deployment.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -213,59 +192,6 @@ def delete(request: HttpRequest, name: str) -> HttpResponse:
         "endpoints/delete.html",
         {"endpoint": found, "deployments": found.deployments.all()},
     )
-
-
-def _overview(endpoint: Endpoint, request: HttpRequest) -> dict[str, Any]:
-    """What the endpoint's page shows. Its address may name the deployment and the attempt to look at."""
-    found = query.with_deployments(Endpoint.objects.filter(pk=endpoint.pk)).get()
-    found.level = endpoint.level
-    deployments = list(found.deployments.all())
-    asked = request.GET.get("deployment", "")
-    shown = query.in_focus(deployments, asked)
-    context: dict[str, Any] = {
-        "endpoint": found,
-        "deployments": deployments,
-        "settled": all(deployment.is_settled for deployment in deployments)
-        and found.wanted == Wanted.LIVE,
-        "since": ",".join(f"{deployment.pk}:{deployment.changes}" for deployment in deployments),
-        "shown": shown,
-        "focus": "",
-    }
-    if shown is not None:
-        attempts = list(shown.attempts.all())
-        attempt = _attempt(attempts, request)
-        context |= {
-            "attempt": attempt,
-            "attempts": attempts,
-            "focus": f"{shown.pk}.{attempt.number}",
-            "fresh": query.is_fresh(shown) and attempt == attempts[0],
-            "steps": query.step_rows(attempt, shown),
-            "log": _log(shown, attempt, attempts[0], ""),
-        }
-    # What the page asks with whether there is news.
-    context["poll"] = urlencode(
-        {"since": context["since"], "focus": context["focus"]}
-        | {key: request.GET[key] for key in ("deployment", "attempt") if key in request.GET}
-    )
-    return context
-
-
-def _attempt(attempts: list[Attempt], request: HttpRequest) -> Attempt:
-    """The attempt that the address names, else the last one."""
-    asked = request.GET.get("attempt", "")
-    return next((one for one in attempts if str(one.number) == asked), attempts[0])
-
-
-def _log(deployment: Deployment, attempt: Attempt, last: Attempt, after: str) -> dict[str, Any]:
-    places = dict(
-        part.split(":") for part in after.split(",") if re.fullmatch(r"[a-z0-9-]+:\d{1,15}", part)
-    )
-    news = query.log_of(attempt, {name: int(place) for name, place in places.items()})
-    return {
-        "lines": news.lines,
-        "after": ",".join(f"{name}:{place}" for name, place in news.places.items()),
-        "settled": (deployment.is_settled or attempt != last) and not news.more,
-    }
 
 
 def _snippets(endpoint: Endpoint, key: str) -> dict[str, Any]:

@@ -21,6 +21,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5},
     },
+    "tidy-environments": {
+        "task": "endpoints.tasks.tidy_environments",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
 }
 
 

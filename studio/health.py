@@ -36,10 +36,18 @@ def livez(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
-    """200 when all is well, else 503; the body names each part and what is wrong with it."""
+    """200 when all is well, else 503; the body names each part and what is wrong with it.
+
+    A warning is of what works, though not as it should.
+    """
     parts = {"web": "ok"} | {name: _ask(check) for name, check in CHECKS.items()}
     unwell = sorted(name for name, told in parts.items() if told != "ok")
-    body = {"status": "unwell" if unwell else "ok", "unwell": unwell, "parts": parts}
+    body = {
+        "status": "unwell" if unwell else "ok",
+        "unwell": unwell,
+        "parts": parts,
+        "warnings": _warnings() if parts["database"] == "ok" else [],
+    }
     response = JsonResponse(body, status=503 if unwell else 200)
     response._has_been_logged = True  # type: ignore[attr-defined]  # who asks every second is told, the log is not
     return response
@@ -59,6 +67,14 @@ def _ask(check: Callable[[], None]) -> str:
     ) as failure:
         return f"not answering ({type(failure).__name__})"
     return "ok"
+
+
+def _warnings() -> list[str]:
+    told = Agent.objects.filter(seen_at__gt=now() - _AGENT_SILENT).exclude(warning="")
+    try:
+        return list(told.values_list("warning", flat=True))
+    except (DatabaseError, psycopg.Error):  # it has just gone away; the next look says so
+        return []
 
 
 def _database() -> None:

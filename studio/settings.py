@@ -6,7 +6,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from studio.lib import database, redis
-from studio.lib.env import env_choice, env_folder, env_list, env_port, env_text, env_url
+from studio.lib.env import (
+    env_choice,
+    env_folder,
+    env_gigabytes,
+    env_list,
+    env_port,
+    env_text,
+    env_url,
+)
 from studio.lib.home import Home, default_home
 from studio.lib.secrets import derive
 
@@ -25,6 +33,7 @@ SCORING_URL = env_url("STUDIO_SCORING_URL", f"http://{SCORING_ADDRESS}", ("http"
 ADMIN_USERNAME = env_text("STUDIO_ADMIN_USERNAME", "admin")
 ADMIN_PASSWORD = env_text("STUDIO_ADMIN_PASSWORD")
 ARTIFACTS = env_folder("STUDIO_ARTIFACTS", HOME.artifacts)
+ENVIRONMENTS_BYTES = env_gigabytes("STUDIO_ENVIRONMENTS_GB", 20)
 LOG_FORMAT = env_choice("STUDIO_LOG_FORMAT", ("text", "json"))
 
 SECRET_KEY = env_text("STUDIO_SECRET_KEY") or HOME.secret("secret-key")

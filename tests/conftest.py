@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = str(item.path)
         if "live" in getattr(item, "fixturenames", ()):
             group = "live"
-        elif item.path.parent.name in ("gateway", "runtime"):  # costly set-ups of their own
+        elif item.path.parent.name in ("gateway", "kill", "runtime"):  # costly set-ups of their own
             group = item.path.parent.name
         item.add_marker(pytest.mark.xdist_group(group))
 

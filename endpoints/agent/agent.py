@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -11,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -19,9 +21,11 @@ from django.db.models import F
 from django.utils.timezone import now
 
 from endpoints import logs, tasks
-from endpoints.agent import children, record
+from endpoints.agent import accounts, children, pulse, record, restarts
 from endpoints.agent.children import Child
+from endpoints.agent.restarts import Restarts
 from endpoints.agent.templates import Template, Templates
+from endpoints.agent.watching import Watch
 from endpoints.models import Agent as AgentRow
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.lib.notify import REPLICAS, ROUTES, notify
@@ -33,10 +37,13 @@ _PROBE = 0.1  # seconds between questions to a replica that loads
 _TELL = 2.0  # seconds between lines about a wait
 _DRAIN = 10.0  # seconds for a replica to finish what it answers
 _END = 3.0  # seconds for all of them when Studio stops
-_FIRST_PAUSE, _LONGEST_PAUSE = (
-    0.2,
-    30.0,
-)  # seconds between the end of a live replica and its next start
+# What is no longer true of a replica whose process has ended.
+_NO_PROCESS: dict[str, Any] = {
+    "pid": None,
+    "pid_started": None,
+    "memory_bytes": None,
+    "cpu_percent": None,
+}
 
 
 class Agent:
@@ -47,6 +54,9 @@ class Agent:
         self.templates = Templates()
         self.waited: dict[int, float] = {}  # for a template: when that was last said
         self.loading: set[int] = set()
+        self.watching = Watch()
+        self.restarts = Restarts()
+        self.causes: dict[int, str] = {}  # why we have killed one
         self.resume_at: dict[
             int, float
         ] = {}  # when a replica that ended is started again, monotonic seconds
@@ -57,6 +67,7 @@ class Agent:
 
     def run(self) -> None:
         """Work until it is to stop. A database that goes away is waited for; children go on meanwhile."""
+        accounts.prepare()
         while not self.stopping():
             try:
                 with _listening() as listener:
@@ -68,13 +79,15 @@ class Agent:
             except (DatabaseError, psycopg.Error) as failure:
                 log.warning("database away, children go on: %s", failure)
                 connection.close()
+                self.guard()
                 time.sleep(0.5)
         self.end_all()
         record.end_all(_END)  # those of an earlier agent that could not be adopted
 
     def beat(self) -> None:
         AgentRow.objects.update_or_create(
-            host=self.host, defaults={"pid": os.getpid(), "seen_at": now()}
+            host=self.host,
+            defaults={"pid": os.getpid(), "seen_at": now(), "warning": accounts.warning()},
         )
 
     def adopt(self) -> None:
@@ -107,6 +120,7 @@ class Agent:
             row.pk: row
             for row in Replica.objects.present().select_related("deployment__endpoint", "attempt")
         }
+        self.watching.look(rows, self.children, self.loading)
         for pk, replica in rows.items():
             if pk in self.children:
                 self._look_after(replica, self.children[pk])
@@ -121,6 +135,16 @@ class Agent:
         for waiting in (self.resume_at, self.waited):
             for pk in waiting.keys() - rows.keys():
                 del waiting[pk]
+        self.restarts.keep(rows)
+        restarts.clear_loops(rows.values(), self.restarts)
+
+    def guard(self) -> None:
+        """What does not wait for the database: a replica that holds too much is ended, and told of later."""
+        for pk, child in self.children.items():
+            if cause := self.watching.too_much(pk):
+                self.causes.setdefault(pk, cause)
+                log.warning("replica=%s is ended: %s", pk, cause)
+                self.watching.kill(child)
 
     def wait(self, listener: psycopg.Connection[tuple[object, ...]]) -> None:
         """Sleep until a child ends, a row is said to have changed, or it is time to look anyway."""
@@ -129,6 +153,8 @@ class Agent:
             selector.register(self.woken, selectors.EVENT_READ)
             for process in self._all():
                 selector.register(process.exit_watch, selectors.EVENT_READ)
+            for descriptor in self.watching.descriptors():
+                selector.register(descriptor, selectors.EVENT_READ)
             selector.select(self._patience())
         list(
             listener.notifies(timeout=0)
@@ -142,6 +168,7 @@ class Agent:
                     self.adopt()
         except (DatabaseError, psycopg.Error) as failure:
             log.warning("database away, ending what is noted in the file: %s", failure)
+        self.watching.close()
         for child in self.children.values():
             child.signal(signal.SIGTERM)
         self.templates.end_all()
@@ -152,7 +179,7 @@ class Agent:
             child.exit_code()
         try:
             live = Replica.objects.filter(pk__in=self.children)
-            live.update(pid=None, pid_started=None, state=ReplicaState.STARTING)
+            live.update(state=ReplicaState.STARTING, **_NO_PROCESS)
         except (
             DatabaseError
         ) as failure:  # the next agent finds the processes gone and starts them again
@@ -160,7 +187,7 @@ class Agent:
 
     def _patience(self) -> float:
         """Seconds until there is something to do by the clock."""
-        moments = [_BEAT]
+        moments = [_BEAT, self.watching.patience()]
         if self.loading or self.waited:
             moments.append(_PROBE)
         moments += [at - time.monotonic() for at in self.resume_at.values()]
@@ -178,12 +205,38 @@ class Agent:
             self._drain(replica, child)
         elif replica.pid != child.identity.pid:  # the database went away before it was noted
             self._note_start(replica, child)
-        elif replica.pk in self.loading and child.ready():
+        elif cause := self.watching.cause(replica, loading=replica.pk in self.loading):
+            self._kill(replica, child, cause)
+        elif replica.pk in self.loading and self.watching.well(replica.pk):
             log.info("ready replica=%s deployment=%s", replica.pk, replica.deployment)
             self._write(replica, state=ReplicaState.READY)
             self.loading.discard(replica.pk)
-        else:  # a template that has ended is started again, to be there when it is needed
+        else:
+            self._note_answers(replica)
+            # One that has ended is started again, to be there when it is needed.
             self._template_of(replica)
+
+    def _note_answers(self, replica: Replica) -> None:
+        """While a replica does not answer it is not ready: the gateway sends its requests to others."""
+        silent = self.watching.silence(replica.pk) >= pulse.SILENT
+        if replica.state == ReplicaState.READY and silent:
+            self.restarts.unready(replica.pk)
+            told = (
+                f"it has not answered for {pulse.SILENT:.0f} s and gets no requests until it does."
+            )
+            self._say(replica, told)
+            self._write(replica, state=ReplicaState.UNREADY, reason=told)
+        elif replica.state == ReplicaState.UNREADY and self.watching.well(replica.pk):
+            self._say(replica, "it answers again.")
+            self._write(replica, state=ReplicaState.READY, reason="")
+        elif replica.state == ReplicaState.READY:
+            self.restarts.ready(replica.pk)
+
+    def _kill(self, replica: Replica, child: Child, cause: str) -> None:
+        if replica.pk not in self.causes:  # else it has been, and takes a moment to end
+            self.causes[replica.pk] = cause
+            self._say(replica, f"it is ended: {cause}")
+        self.watching.kill(child)
 
     def _start(self, replica: Replica) -> None:
         template = self._template_of(replica)
@@ -245,7 +298,8 @@ class Agent:
 
     def _ended(self, replica: Replica, child: Child | None) -> None:
         code = child.exit_code() if child is not None else None
-        self._lost(replica, code, children.why(code, logs.of_replica(replica)))
+        why = self.causes.get(replica.pk) or children.why(code, logs.of_replica(replica))
+        self._lost(replica, code, why)
         self._forget(replica.pk)
 
     def _lost(self, replica: Replica, code: int | None, why: str) -> None:
@@ -253,18 +307,19 @@ class Agent:
         if not replica.wanted or replica.deployment.state != State.LIVE:
             self._gone(replica, code, why if replica.wanted else "")
             return
-        pause = min(_FIRST_PAUSE * 2**replica.restarts, _LONGEST_PAUSE)
+        ends = self.restarts.ended(replica.pk)
+        pause = restarts.pause_after(ends)
         self.resume_at[replica.pk] = time.monotonic() + pause
-        told = f"the model server ended: {why} Starting it again in {pause:g} s"
-        logs.write(logs.of_replica(replica), told)
-        log.warning("replica=%s deployment=%s %s", replica.pk, replica.deployment, told)
+        self._say(replica, f"the model server ended: {why} Starting it again in {pause:g} s")
+        if ends >= restarts.LOOP:
+            restarts.tell_loop(replica, ends, why)
         self._write(
             replica,
             state=ReplicaState.UNREADY,
-            pid=None,
-            pid_started=None,
             exit_code=code,
+            reason=why[:300],
             restarts=replica.restarts + 1,
+            **_NO_PROCESS,
         )
 
     def _gone(self, replica: Replica, code: int | None, reason: str) -> None:
@@ -277,18 +332,29 @@ class Agent:
         self._write(
             replica,
             state=ReplicaState.GONE,
-            pid=None,
-            pid_started=None,
             exit_code=code,
             reason=reason[:300],
+            **_NO_PROCESS,
         )
+        with contextlib.suppress(OSError):  # what is not removed now is the next time
+            logs.remove_old(replica.deployment)
 
     def _forget(self, pk: int) -> None:
         child = self.children.pop(pk, None)
         self.loading.discard(pk)
+        self.causes.pop(pk, None)
         if child is not None:
             child.close()
             self._record()
+
+    @staticmethod
+    def _say(replica: Replica, told: str) -> None:
+        """Into the replica's log, and into ours."""
+        log.warning("replica=%s deployment=%s %s", replica.pk, replica.deployment, told)
+        try:
+            logs.write(logs.of_replica(replica), told)
+        except OSError as failure:
+            log.warning("could not write to the log of replica=%s: %s", replica.pk, failure)
 
     def _record(self) -> None:
         try:

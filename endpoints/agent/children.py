@@ -10,10 +10,10 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 from django.conf import settings
 
 from endpoints import environments, logs
+from endpoints.agent import accounts
 from endpoints.agent.spawning import fresh_folder, spawn
 from endpoints.agent.templates import Template
 from endpoints.models import Replica
@@ -36,16 +36,6 @@ class Child:
     parent: subprocess.Popen[bytes] | Template | None = None  # None: of an earlier agent
     asked_at: float | None = field(default=None)  # when it was asked to end, monotonic seconds
 
-    def ready(self) -> bool:
-        """Whether it answers /ping. The model server listens only once its model is loaded."""
-        if not Path(self.address).exists():
-            return False
-        try:
-            with httpx.Client(transport=httpx.HTTPTransport(uds=self.address), timeout=1) as client:
-                return client.get("http://replica/ping").status_code == 200
-        except httpx.HTTPError:
-            return False
-
     def signal(self, number: signal.Signals) -> None:
         self.identity.kill_group(number)
 
@@ -67,7 +57,8 @@ class Child:
     def close(self) -> None:
         os.close(self.exit_watch)
         Path(self.address).unlink(missing_ok=True)
-        shutil.rmtree(_work_folder(self.replica), ignore_errors=True)
+        for folder in (_work_folder(self.replica), _socket_folder(self.replica)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(replica: Replica, template: Template | None = None) -> Child:
@@ -75,18 +66,25 @@ def start(replica: Replica, template: Template | None = None) -> Child:
 
     Raises OSError when it cannot be started at all, TimeoutError when the template does not answer.
     """
-    python = environments.folder(replica.deployment.environment) / "bin" / "python"
+    python = environments.python_of(replica.deployment.environment)
     model = model_folder(replica)
-    address = str(settings.HOME.sockets / f"replica-{replica.pk}.sock")
-    place = fresh_folder(_work_folder(replica.pk))
+    place, meeting = (
+        fresh_folder(_work_folder(replica.pk)),
+        fresh_folder(_socket_folder(replica.pk)),
+    )
+    address = str(meeting / "s")
+    if template is not None:  # a fork runs as what forks it
+        account = accounts.of_process(template.identity.pid)
+    else:
+        account = accounts.of_replica(replica.pk, replica.deployment_id, python)
+    accounts.hand_over(account, model, place, meeting)
     log = logs.of_replica(replica)
     if template is not None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with logs.for_output(log) as output:
             pid = template.fork(model, address, place, output.fileno())
         return _child(replica.pk, pid, address, template)
     command = [str(python), "-m", "model_server", "--model", str(model), "--socket", address]
-    process = spawn(command, place, log)
+    process = spawn(command, place, log, account)
     return _child(replica.pk, process.pid, address, process)
 
 
@@ -118,6 +116,11 @@ def adopt(replica: Replica) -> Child | None:
 def _work_folder(replica: int) -> Path:
     """Where a replica may write: models leave files in the folder that they are started in."""
     return Path(settings.HOME.root) / "replicas" / str(replica)
+
+
+def _socket_folder(replica: int) -> Path:
+    """Where the replica makes its socket: a folder of its own, since it may have an account of its own."""
+    return Path(settings.HOME.sockets) / f"replica-{replica}"
 
 
 def why(code: int | None, log: Path) -> str:

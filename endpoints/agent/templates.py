@@ -23,6 +23,7 @@ from typing import Any
 from django.conf import settings
 
 from endpoints import environments
+from endpoints.agent import accounts
 from endpoints.agent.spawning import fresh_folder, spawn
 from registry.mlmodel import read as read_mlmodel
 from studio.lib.errors import StudioError
@@ -146,7 +147,7 @@ class Templates:
 
     def adopt(self) -> None:
         """Find again those of an earlier agent. One that was still importing cannot be found, and is swept."""
-        for path in settings.HOME.sockets.glob(f"{_PREFIX}*.sock"):
+        for path in settings.HOME.sockets.glob(f"{_PREFIX}*/s"):
             template = _found(path)
             if template is None:
                 path.unlink(missing_ok=True)
@@ -213,7 +214,8 @@ _PREFIX = "template-"
 
 
 def address(key: str) -> Path:
-    return Path(settings.HOME.sockets) / f"{_PREFIX}{key}.sock"
+    """Its socket, in a folder of its own: it may have an account of its own."""
+    return Path(settings.HOME.sockets) / f"{_PREFIX}{key}" / "s"
 
 
 def log_of(key: str) -> Path:
@@ -222,14 +224,16 @@ def log_of(key: str) -> Path:
 
 def _start(key: str, model: Path) -> Template:
     """Start one for models like this. Raises OSError, and StudioError when the model's files cannot be read."""
-    python = environments.folder(key) / "bin" / "python"
+    python = environments.python_of(key)
     command = [str(python), "-m", "model_server.template", "--socket", str(address(key))]
     command += ["--idle", str(IDLE), "--memory-mb", str(MEMORY_MB)]
     for flavor in read_mlmodel(model).flavors:
         command += ["--flavor", flavor]
     log_of(key).unlink(missing_ok=True)  # the last one's is enough
     place = fresh_folder(Path(settings.HOME.root) / "replicas" / f"{_PREFIX}{key}")
-    process = spawn(command, place, log_of(key))
+    account = accounts.of_template(key, python)
+    accounts.hand_over(account, model, place, fresh_folder(address(key).parent))
+    process = spawn(command, place, log_of(key), account)
     identity = Identity.of(process.pid) or Identity(process.pid, 0.0)  # it may have ended already
     log.info("started template=%s pid=%s", key[:8], process.pid)
     return Template(key, identity, os.pidfd_open(process.pid), process)
@@ -244,7 +248,7 @@ def _found(path: Path) -> Template | None:
     if identity is None:
         connection.close()
         return None
-    key = path.stem.removeprefix(_PREFIX)
+    key = path.parent.name.removeprefix(_PREFIX)
     watch = os.pidfd_open(identity.pid)
     return Template(key, identity, watch, connection=connection, was_ready=True)
 

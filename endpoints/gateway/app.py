@@ -183,6 +183,10 @@ class Gateway:
             raise _nobody(route)
         deployment, addresses = chosen
         reply.deployment = deployment.name
+        if deployment.stopped and not addresses:
+            raise Unavailable(
+                f"The deployment {deployment.name!r} of this endpoint is stopped: it can be started on its page in Studio."
+            )
         answer = await self._ask(addresses, request)
         try:
             await reply.pass_on(answer)

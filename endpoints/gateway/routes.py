@@ -42,6 +42,7 @@ SELECT json_build_object(
                 SELECT coalesce(json_agg(json_build_object(
                     'name', deployment.name,
                     'traffic', deployment.traffic,
+                    'stopped', deployment.wanted = 'stopped',
                     'addresses', (
                         SELECT coalesce(json_agg(replica.address ORDER BY replica.id), '[]')
                         FROM endpoints_replica replica
@@ -65,6 +66,7 @@ class Deployment:
     name: str
     traffic: int  # percent
     addresses: tuple[str, ...] = ()  # Unix sockets of its ready replicas
+    stopped: bool = False  # by a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def table_from(text: str) -> Table:
 
 def _route(told: dict[str, Any]) -> Route:
     deployments = (
-        Deployment(one["name"], one["traffic"], tuple(one["addresses"]))
+        Deployment(one["name"], one["traffic"], tuple(one["addresses"]), one["stopped"])
         for one in told["deployments"]
     )
     return Route(told["name"], tuple(told["keys"]), tuple(deployments), frozenset(told["users"]))

@@ -74,7 +74,7 @@ def child_environment(mark: str) -> dict[str, str]:
         "PYTHONWARNINGS": quiet,
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": path,
-        "DJANGO_SETTINGS_MODULE": "studio.settings",
+        "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "studio.settings"),
         MARK: mark,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,6 +70,16 @@ def env_folder(name: str, default: Path) -> Path:
     if not path.is_absolute():
         raise ImproperlyConfigured(f"{name}={raw!r}: write an absolute path")
     return Path(os.path.normpath(path))
+
+
+def env_gigabytes(name: str, default: int) -> int:
+    """A size in gigabytes, 0.5 say, as bytes."""
+    raw = os.environ.get(name, "") or str(default)
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", raw, re.ASCII) or not float(raw):
+        raise ImproperlyConfigured(
+            f"{name}={raw!r}: write a number of gigabytes above 0, 20 or 0.5 say"
+        )
+    return int(float(raw) * 1_000_000_000)
 
 
 def env_list(name: str) -> list[str]:

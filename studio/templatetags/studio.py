@@ -52,6 +52,10 @@ _PILLS = {
     "empty": "",
     "stopped": "",
     "paused": "",
+    # Of a replica.
+    "ready": "good",
+    "unready": "warn",
+    "gone": "",
 }
 
 

@@ -129,7 +129,17 @@ def _peer(bench: Bench) -> float:
     (python,) = (bench.studio.home / "environments").glob("*/bin/python")
     (model,) = (bench.studio.home / "models").iterdir()
     port = free_port()
-    command = [python, "-m", "mlflow", "models", "serve", "-m", model, "-p", str(port)]
+    command: list[str | Path] = [
+        python,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        model,
+        "-p",
+        str(port),
+    ]
     more = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     seconds = [_seconds_of_serving(bench, [*command, "--env-manager", "local"], port, more)]
     seconds += [_seconds_of_serving(bench, [*command, "--env-manager", "local"], port, more)]

@@ -12,37 +12,23 @@ import psutil
 import pytest
 from django.conf import settings
 
-from endpoints import environments, logs
+from endpoints import environments, lifecycle
 from endpoints.agent import agent as agents
+from endpoints.agent import restarts
 from endpoints.agent.agent import Agent
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.accounts.models import User
-from studio.lib.processes import Identity
+from tests.support.agents import MakeAgent, MakeOne, gone, making_agents, now_of, see, the_log
 from tests.support.processes import running, until
 from tests.support.serving import enqueued, make_deployment, make_runnable
 
-MakeAgent = Callable[[], Agent]
-MakeOne = Callable[..., Replica]
 Commits = Callable[..., Any]
 
 
 @pytest.fixture
 def make_agent(db: None) -> Iterator[MakeAgent]:
-    """Agents of this host. At the end their children end with them."""
-    made: list[Agent] = []
-
-    def make() -> Agent:
-        made.append(Agent())
-        return made[-1]
-
-    yield make
-    for agent in made:
-        agent.end_all()
-        for pk in list(agent.children):
-            agent._forget(pk)
-    wake = signal.set_wakeup_fd(-1)
-    for descriptor in [*(agent.woken for agent in made), wake]:
-        os.close(descriptor)
+    with making_agents() as make:
+        yield make
 
 
 @pytest.fixture
@@ -59,30 +45,6 @@ def make_one(alice: User) -> MakeOne:
         return replica
 
     return make
-
-
-def now_of(replica: Replica) -> Replica:
-    return Replica.objects.get(pk=replica.pk)
-
-
-def see(agent: Agent, replica: Replica, state: ReplicaState) -> Replica:
-    """Look until the replica is in this state."""
-
-    def look() -> Replica | None:
-        agent.reconcile()
-        row = now_of(replica)
-        return row if row.state == state else None
-
-    return until(look, f"replica {state}", 15)
-
-
-def the_log(replica: Replica) -> str:
-    return "\n".join(logs.read(logs.of_replica(replica)).lines)
-
-
-def gone(pid: int | None) -> bool:
-    assert pid is not None
-    return Identity.of(pid) is None
 
 
 class TestStart:
@@ -196,8 +158,13 @@ class TestEndBeforeReady:
         replica = make_one()
         Deployment.objects.update(environment="missing-" + "x" * 50)
         ended = see(agent, replica, ReplicaState.GONE)
-        assert ended.reason.startswith("it could not be started: ")
-        assert "No such file or directory" in ended.reason
+        assert ended.reason == (
+            "it could not be started: its environment has been removed from this machine; "
+            "a retry builds it again."
+        )
+        lifecycle.reconcile(replica.deployment_id)
+        failed = Deployment.objects.get(pk=replica.deployment_id)
+        assert (failed.state, ended.reason in failed.reason) == (State.FAILED, True)
 
     def test_a_reason_of_any_length_is_noted(
         self, agent: Agent, make_one: MakeOne, monkeypatch: pytest.MonkeyPatch
@@ -207,7 +174,7 @@ class TestEndBeforeReady:
         def deep(key: str) -> Path:
             return Path("/" + "deep/" * 100) / key
 
-        monkeypatch.setattr(environments, "folder", deep)
+        monkeypatch.setattr(environments, "python_of", deep)
         assert len(see(agent, replica, ReplicaState.GONE).reason) == 300
 
     def test_one_that_is_no_longer_wanted_before_it_was_started_never_is(
@@ -232,7 +199,7 @@ class TestLive:
     def test_killed_it_is_started_again(
         self, agent: Agent, live: Replica, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(agents, "_FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.05)
         self.kill(live)
         unready = see(agent, live, ReplicaState.UNREADY)
         assert (unready.restarts, unready.pid, unready.exit_code) == (1, None, -9)
@@ -240,15 +207,14 @@ class TestLive:
         assert again.pid not in (None, live.pid)
         assert "the model server ended: it was ended by SIGKILL" in the_log(live)
 
-    @pytest.mark.parametrize(
-        ("restarts", "pause"), [(0, "0.2"), (1, "0.4"), (3, "1.6"), (20, "30")]
-    )
+    @pytest.mark.parametrize(("before", "pause"), [(0, "0.2"), (1, "0.4"), (3, "1.6"), (20, "30")])
     def test_each_time_it_is_waited_longer_up_to_a_limit(
-        self, agent: Agent, live: Replica, restarts: int, pause: str
+        self, agent: Agent, live: Replica, before: int, pause: str
     ) -> None:
-        Replica.objects.update(restarts=restarts)
+        for _ in range(before):
+            agent.restarts.ended(live.pk)
         self.kill(live)
-        assert see(agent, live, ReplicaState.UNREADY).restarts == restarts + 1
+        assert see(agent, live, ReplicaState.UNREADY).restarts == 1
         assert f"Starting it again in {pause} s" in the_log(live)
         agent.reconcile()
         assert now_of(live).state == ReplicaState.UNREADY
@@ -257,7 +223,7 @@ class TestLive:
     def test_one_that_cannot_be_started_again_is_tried_on(
         self, agent: Agent, live: Replica, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(agents, "_FIRST_PAUSE", 0.05)
+        monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.05)
         Deployment.objects.update(environment="missing")
         self.kill(live)
         see(agent, live, ReplicaState.UNREADY)

@@ -21,7 +21,7 @@ from django.conf import settings
 from endpoints import interpreters, logs, steps
 from endpoints.environments import Cancelled
 from endpoints.models import Deployment
-from endpoints.steps import StepFailed, Work
+from endpoints.steps import Done, StepFailed, Work
 from registry.models import ModelVersion
 from studio.accounts.models import User
 from studio.lib.errors import NotFound, Unservable
@@ -115,6 +115,29 @@ class TestFetch:
         assert (work.model_folder / "data" / "model.pkl").read_text() == "pickled"
         assert (work.model_folder / "code" / "a" / "b.py").read_text() == "x = 1"
         assert work.model_folder == settings.HOME.models / str(work.deployment.pk)
+        assert work.model_folder.stat().st_mode & 0o777 == 0o700
+
+    def test_files_that_were_deleted_after_the_click_are_told(self, work_on: MakeWork) -> None:
+        version = servable()
+        work = work_on(version)
+        steps.resolve(work)
+        shutil.rmtree(stored(version))
+        with pytest.raises(StepFailed, match=f"files at {version.source} have been deleted"):
+            steps.fetch(work)
+        assert not work.model_folder.exists()
+
+    @pytest.mark.parametrize("step", [steps.resolve, steps.fetch])
+    def test_a_store_that_is_away_is_told_with_its_setting(
+        self,
+        work_on: MakeWork,
+        step: Callable[[Work], Done],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        work = work_on(servable())
+        monkeypatch.setattr(settings, "ARTIFACTS", tmp_path / "away")
+        with pytest.raises(StepFailed, match=r"out of reach: .*/away \(STUDIO_ARTIFACTS\)"):
+            step(work)
 
     def test_twice_is_as_once(self, work_on: MakeWork) -> None:
         version = servable(**{"data/old.pkl": "old"})
@@ -198,6 +221,7 @@ class TestBuild:
         done = steps.build(work)
         assert f"Python {interpreters.own()[0]}" in done.told
         assert "WARNING: the model was logged with Python 3.99" in told(work)
+        assert f"There is {', '.join(interpreters.minors())}" in told(work)
 
     def test_what_only_conda_installs_is_refused(self, work_on: MakeWork) -> None:
         work = work_on(servable(**{"conda.yaml": "dependencies:\n- cudatoolkit\n"}))

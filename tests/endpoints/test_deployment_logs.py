@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -117,13 +121,13 @@ class TestWrite:
     @pytest.mark.parametrize("size", [50, 20_000, 200_000])
     def test_lines_of_threads_are_not_torn(self, path: Path, size: int) -> None:
         def insist(letter: str) -> None:
-            for _ in range(20):
+            for _ in range(10):
                 logs.write(path, letter * size)
 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(insist, "abcd"))
         lines = path.read_text().splitlines()
-        assert len(lines) == 80
+        assert len(lines) == 40
         assert all(re.fullmatch(r"[\d:]{8} (a+|b+|c+|d+)", line) for line in lines)
         assert {len(line) for line in lines} == {size + 9}
 
@@ -142,6 +146,54 @@ class TestWrite:
         lines = path.read_text().splitlines()
         assert len(lines) == 300
         assert all(re.fullmatch(r"[\d:]{8} (x{20000}|y{20000}|z{20000})", line) for line in lines)
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def open_fails(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        """Files cannot be opened to write any more, for this reason."""
+        opened = Path.open
+
+        def fail(number: int) -> None:
+            def failing(path: Path, mode: str = "r", *given: Any, **named: Any) -> Any:
+                if mode == "ab" and path.suffix == ".log":
+                    raise OSError(number, os.strerror(number))
+                return opened(path, mode, *given, **named)
+
+            monkeypatch.setattr(Path, "open", failing)
+
+        return fail
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+    def test_lines_are_lost_and_nothing_fails(
+        self, path: Path, open_fails: Callable[[int], None], number: int
+    ) -> None:
+        logs.write(path, "kept")
+        open_fails(number)
+        logs.write(path, "lost")
+        with logs.for_output(path) as output:
+            output.write(b"lost too")
+            assert output.name == os.devnull
+        assert [line[9:] for line in logs.read(path).lines] == ["kept"]
+
+    def test_another_failure_is_told(self, path: Path, open_fails: Callable[[int], None]) -> None:
+        open_fails(errno.EACCES)
+        for work in (lambda: logs.write(path, "line"), lambda: logs.for_output(path)):
+            with pytest.raises(PermissionError):
+                work()
+
+
+def test_a_build_may_say_what_it_likes_and_its_log_stays_bounded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_LONGEST", 10_000)
+    for number in range(500):
+        logs.write(path, f"line {number:03} {'x' * 200}")
+    assert sum(beside.stat().st_size for beside in path.parent.iterdir()) < 21_000
+    first, *lines = logs.read(path).lines
+    assert re.fullmatch(r"\.\.\. [\d.,]+ (MB|bytes) of earlier lines were dropped", first)
+    assert [line[9:17] for line in lines] == [f"line {n:03}" for n in range(500 - len(lines), 500)]
+    assert logs.tail(path, 60).count("\n") == 59
 
 
 def test_each_attempt_and_each_replica_has_its_own_and_all_go_together(alice: User) -> None:

@@ -28,8 +28,8 @@ from tests.support.serving import last_attempt, make_deployment, make_endpoint, 
 _MOVES = [(state, to) for state in State for to in State]
 
 
-def test_each_state_leads_somewhere_or_is_the_end() -> None:
-    assert set(Deployment.MOVES) == set(State) - {State.STOPPED}
+def test_each_state_leads_somewhere() -> None:
+    assert set(Deployment.MOVES) == set(State)
 
 
 def test_the_way_to_live_is_the_steps_in_their_order() -> None:
@@ -144,6 +144,18 @@ class TestLease:
         ({"state": State.LIVE}, {"state": ReplicaState.UNREADY}, False),
         ({"state": State.LIVE}, {"state": ReplicaState.GONE}, True),
         ({"state": State.LIVE, "wanted": Wanted.GONE}, {}, True),
+        ({"state": State.LIVE, "replicas_wanted": 2}, {}, True),
+        ({"state": State.LIVE}, {"wanted": False}, True),
+        ({"state": State.LIVE}, {"outdated": True}, True),
+        ({"state": State.LIVE, "wanted": Wanted.STOPPED}, {}, True),
+        ({"state": State.BUILDING, "wanted": Wanted.STOPPED}, None, True),
+        ({"state": State.STOPPING, "wanted": Wanted.STOPPED}, {"wanted": False}, True),
+        ({"state": State.STOPPED, "wanted": Wanted.STOPPED}, None, False),
+        ({"state": State.STOPPED, "wanted": Wanted.STOPPED}, {"wanted": False}, False),
+        ({"state": State.STOPPED, "wanted": Wanted.STOPPED}, {"wanted": True}, True),
+        ({"state": State.STOPPED, "wanted": Wanted.LIVE}, None, True),
+        ({"state": State.STOPPED, "wanted": Wanted.GONE}, None, True),
+        ({"state": State.FAILED, "wanted": Wanted.STOPPED}, None, True),
     ],
 )
 def test_what_the_sweep_picks_up(
@@ -155,7 +167,29 @@ def test_what_the_sweep_picks_up(
     assert list(Deployment.objects.unsettled()) == ([deployment] if unsettled else [])
 
 
+def test_the_sweep_counts_the_replicas_that_go_on(alice: User) -> None:
+    deployment = make_deployment(alice, state=State.LIVE, replicas_wanted=2)
+    make_replica(deployment)
+    make_replica(deployment, wanted=False)
+    assert list(Deployment.objects.unsettled()) == [deployment]
+    make_replica(deployment, ReplicaState.UNREADY)
+    assert not Deployment.objects.unsettled()
+    make_replica(deployment)
+    assert list(Deployment.objects.unsettled()) == [deployment]
+
+
+def test_a_replica_counts_as_ready_until_it_is_asked_to_end(alice: User) -> None:
+    deployment = make_deployment(alice, state=State.LIVE)
+    make_replica(deployment, wanted=False)
+    assert (deployment.ready_replicas, deployment.is_ready) == (0, False)
+    make_replica(deployment, ReplicaState.UNREADY)
+    make_replica(deployment)
+    make_replica(deployment, outdated=True)
+    assert (deployment.ready_replicas, deployment.is_ready) == (2, True)
+
+
 LIVE = {"state": State.LIVE, "traffic": 100}
+STOPPED = {"state": State.STOPPED, "wanted": Wanted.STOPPED}
 READY, UNREADY = ReplicaState.READY, ReplicaState.UNREADY
 
 
@@ -181,6 +215,24 @@ READY, UNREADY = ReplicaState.READY, ReplicaState.UNREADY
             "failed",
             [({"state": State.FAILED}, None), (LIVE | {"wanted": Wanted.GONE}, READY)],
         ),
+        ("live", [(LIVE | {"replicas_wanted": 3}, READY)]),
+        ("live", [(LIVE, READY), (STOPPED, None)]),
+        ("paused", [(STOPPED | {"traffic": 100}, None)]),
+        ("paused", [(STOPPED, None), (STOPPED | {"traffic": 100}, None)]),
+        ("paused", [(STOPPED, None), (LIVE | {"wanted": Wanted.GONE}, READY)]),
+        ("updating", [(LIVE | {"wanted": Wanted.STOPPED}, READY)]),
+        ("updating", [(STOPPED | {"state": State.STOPPING}, None), (STOPPED, None)]),
+        ("updating", [({"state": State.BUILDING, "traffic": 100}, None), (STOPPED, None)]),
+        ("degraded", [(LIVE | {"traffic": 60}, READY), (STOPPED | {"traffic": 40}, None)]),
+        ("degraded", [(STOPPED | {"traffic": 100}, None), ({"state": State.LIVE}, READY)]),
+        (
+            "degraded",
+            [
+                (LIVE | {"traffic": 50}, READY),
+                ({"state": State.QUEUED, "traffic": 50}, None),
+            ],
+        ),
+        ("failed", [({"state": State.FAILED}, None), (STOPPED, None)]),
     ],
 )
 def test_the_state_of_an_endpoint_in_a_word(
@@ -232,6 +284,14 @@ def test_the_rules_of_rows_are_the_databases_too(alice: User) -> None:
     AttemptStep.objects.create(attempt=attempt, name=State.FETCHING)
     with pytest.raises(IntegrityError, match="deployment_traffic"), transaction.atomic():
         Deployment.objects.filter(pk=deployment.pk).update(traffic=101)
+    for rule, field, value in [
+        ("deployment_replicas", "replicas_wanted", 0),
+        ("deployment_replicas", "replicas_wanted", 9),
+        ("deployment_memory", "memory_mb", 63),
+        ("deployment_memory", "memory_mb", 1_048_577),
+    ]:
+        with pytest.raises(IntegrityError, match=rule), transaction.atomic():
+            Deployment.objects.filter(pk=deployment.pk).update(**{field: value})
     with pytest.raises(IntegrityError, match="attempt_step"), transaction.atomic():
         AttemptStep.objects.create(attempt=attempt, name=State.FETCHING)
     with pytest.raises(IntegrityError, match="attempt_number"), transaction.atomic():
@@ -247,6 +307,12 @@ def test_the_rules_of_rows_are_the_databases_too(alice: User) -> None:
         (State.FAILED, Wanted.GONE, False),
         (State.QUEUED, Wanted.LIVE, False),
         (State.TRYING, Wanted.LIVE, False),
+        (State.STOPPED, Wanted.STOPPED, True),
+        (State.STOPPED, Wanted.LIVE, False),
+        (State.STOPPED, Wanted.GONE, False),
+        (State.STOPPING, Wanted.STOPPED, False),
+        (State.LIVE, Wanted.STOPPED, False),
+        (State.FAILED, Wanted.STOPPED, False),
     ],
 )
 def test_a_page_asks_on_until_it_is_settled(

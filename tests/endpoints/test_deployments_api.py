@@ -68,7 +68,10 @@ class TestCreate:
             "reason": "",
             "detail": "",
             "traffic": 0,
-            "replicas": [],
+            "replicas": 1,
+            "ready_replicas": 0,
+            "memory_mb": 2048,
+            "replica_list": [],
         }
         made = Deployment.objects.get()
         assert (made.created_by, made.endpoint) == (alice, iris)

@@ -1,4 +1,4 @@
-"""What a person does on the pages of endpoints: deploy, try, reveal keys, delete; and who may not."""
+"""What a person does on the pages of endpoints: deploy, try, reveal keys; and who may not."""
 
 from __future__ import annotations
 
@@ -219,56 +219,14 @@ class TestKeys:
         assert not AuditEvent.objects.exists()
 
 
-class TestDelete:
-    def test_an_endpoints_page_names_what_it_destroys(
-        self, as_alice: Client, alice: User, iris: Endpoint
-    ) -> None:
-        for name in ("blue", "green"):
-            make_deployment(alice, iris, name)
-        shown = page(as_alice.get(f"{IRIS}delete/"))
-        assert shown.texts("h1") == ["Delete the endpoint iris?"]
-        told = shown.texts("p")[0]
-        assert iris.scoring_url in told
-        assert "2 deployments with their logs: blue (churn v1), green (churn v1)" in told
-        assert Endpoint.objects.get().wanted == Wanted.LIVE
-
-    def test_confirmed_it_goes(self, as_alice: Client, alice: User, iris: Endpoint) -> None:
-        make_deployment(alice, iris)
-        response = as_alice.post(f"{IRIS}delete/", follow=True)
-        assert response.redirect_chain == [("/endpoints/", 302)]
-        assert "The endpoint iris is being deleted." in " ".join(page(response).texts("p"))
-        assert Endpoint.objects.get().wanted == Wanted.GONE
-
-    def test_a_deployments_page_names_what_it_destroys(
-        self, as_alice: Client, alice: User, iris: Endpoint
-    ) -> None:
-        make_deployment(alice, iris, "blue", state=State.LIVE, traffic=70)
-        shown = page(as_alice.get(f"{IRIS}deployments/blue/delete/"))
-        assert shown.texts("h1") == ["Delete the deployment blue?"]
-        assert (
-            "It takes 70 % of the traffic of iris: these requests are refused"
-            in shown.texts("p")[0]
-        )
-        as_alice.get(f"{IRIS}deployments/blue/delete/")
-        assert Deployment.objects.get().wanted == Wanted.LIVE
-
-    def test_a_confirmed_deployment_goes(
-        self, as_alice: Client, alice: User, iris: Endpoint
-    ) -> None:
-        make_deployment(alice, iris, "blue", state=State.LIVE, traffic=70)
-        response = as_alice.post(f"{IRIS}deployments/blue/delete/", follow=True)
-        assert response.redirect_chain == [(IRIS, 302)]
-        assert Deployment.objects.get().wanted == Wanted.GONE
-        assert "being deleted" in page(response).texts("tr")[1]
-
-
 def test_a_retry_of_what_has_not_failed_is_told(
     as_alice: Client, alice: User, iris: Endpoint
 ) -> None:
     make_deployment(alice, iris, "blue", state=State.LIVE)
-    response = as_alice.post(f"{IRIS}deployments/blue/retry/")
-    assert response.status_code == 409
-    assert "only a failed one is tried again" in " ".join(page(response).texts("p"))
+    shown = page(as_alice.post(f"{IRIS}deployments/blue/retry/", follow=True))
+    (told,) = (e for e in shown.all("p") if e.attributes.get("role") == "status")
+    assert "only a failed one is tried again" in told.text
+    assert told["class"] == "note bad"
 
 
 HOSTILE = "</pre></title><script>alert(1)</script><img src=x onerror=alert(1)>\"' {{ 7|add:7 }}"
@@ -297,6 +255,9 @@ def test_whatever_models_and_people_say_is_shown_as_text(
     paths += [
         f"{IRIS}delete/",
         f"{IRIS}deployments/blue/delete/",
+        f"{IRIS}deployments/blue/stop/",
+        f"{IRIS}deployments/blue/size/",
+        f"{IRIS}deployments/blue/replicas/",
         f"{IRIS}overview/",
         "/endpoints/",
     ]
@@ -311,6 +272,7 @@ def test_whatever_models_and_people_say_is_shown_as_text(
         assert "14" not in page(answer).texts("pre")
     shown = page(answers[0])
     assert HOSTILE in shown.texts("p")
+    assert HOSTILE in shown.texts("pre")[0]
     assert HOSTILE in shown.texts("pre")[-1]
 
 
@@ -326,8 +288,16 @@ PATHS = {
     "delete": f"{IRIS}delete/",
     "log": f"{IRIS}deployments/blue/log/",
     "retry": f"{IRIS}deployments/blue/retry/",
+    "download-log": f"{IRIS}deployments/blue/log/download/",
+    "replicas": f"{IRIS}deployments/blue/replicas/",
+    "stop-deployment": f"{IRIS}deployments/blue/stop/",
+    "start-deployment": f"{IRIS}deployments/blue/start/",
+    "restart-deployment": f"{IRIS}deployments/blue/restart/",
+    "scale-deployment": f"{IRIS}deployments/blue/size/",
     "delete-deployment": f"{IRIS}deployments/blue/delete/",
 }
+FORMS = ["test", "keys", "delete", "deploy", "retry", "delete-deployment", "stop-deployment"]
+FORMS += ["start-deployment", "restart-deployment", "scale-deployment"]
 METHODS = ["get", "post"]
 
 
@@ -377,9 +347,7 @@ class TestStrangers:
         for method in METHODS:
             assert getattr(as_alice, method)(missing).status_code in (404, 405)
 
-    @pytest.mark.parametrize(
-        "name", ["test", "keys", "retry", "delete", "delete-deployment", "deploy"]
-    )
+    @pytest.mark.parametrize("name", FORMS)
     def test_a_form_that_came_from_elsewhere_is_refused(self, alice: User, name: str) -> None:
         careful = Client(enforce_csrf_checks=True)
         careful.force_login(alice)

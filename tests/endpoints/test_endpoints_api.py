@@ -259,8 +259,12 @@ ROUTES: list[tuple[str, str, Any]] = [
     ("get", "/iris/deployments", None),
     ("post", "/iris/deployments", {"name": "green", "model_uri": "models:/churn/1"}),
     ("get", "/iris/deployments/blue", None),
+    ("patch", "/iris/deployments/blue", {"replicas": 2}),
     ("delete", "/iris/deployments/blue", None),
     ("post", "/iris/deployments/blue/retry", {}),
+    ("post", "/iris/deployments/blue/stop", {}),
+    ("post", "/iris/deployments/blue/start", {}),
+    ("post", "/iris/deployments/blue/restart", {}),
     ("get", "/iris/deployments/blue/logs", None),
 ]
 
@@ -359,7 +363,8 @@ def test_the_schema_is_whole_and_tells_what_each_request_takes(api: Client) -> N
     takes = {
         ("", "post"): {"name", "description"},
         ("/{name}", "patch"): {"description"},
-        ("/{name}/deployments", "post"): {"name", "model_uri"},
+        ("/{name}/deployments", "post"): {"name", "model_uri", "replicas", "memory_mb"},
+        ("/{name}/deployments/{deployment}", "patch"): {"replicas", "memory_mb"},
         ("/{name}/keys/regenerate", "post"): {"key"},
         ("/{name}/grants/{username}", "put"): {"permission"},
     }

@@ -5,6 +5,8 @@ All fail, and are tried again, side by side: the tests look at what came of it.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -62,7 +64,10 @@ class World:
         self.live = live
         self.api = live.client(token)
         self.folder = folder
-        self.switch = folder / "switch"
+        # Where a model may look that runs under an account of its own.
+        self.public = Path(tempfile.mkdtemp(prefix="studio-switch-"))
+        self.public.chmod(0o755)
+        self.switch = self.public / "switch"
         self.tried: dict[str, Tried] = {}
         # Of what other tests have running in the same Studio.
         self.others = {server.pid for server in self.model_servers()}
@@ -158,6 +163,7 @@ def world(live: Studio, token: str, tmp_path_factory: pytest.TempPathFactory) ->
         found.settle()
         yield found
         found.api.delete("/api/v1/endpoints/failures")
+    shutil.rmtree(found.public)
 
 
 FAILURES = [

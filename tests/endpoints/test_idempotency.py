@@ -212,7 +212,10 @@ def test_the_schema_tells_of_it(api: Client) -> None:
     for path, method in (
         (ENDPOINTS, "post"),
         (f"{ENDPOINTS}/{{name}}/deployments", "post"),
-        (f"{ENDPOINTS}/{{name}}/deployments/{{deployment}}/retry", "post"),
+        *(
+            (f"{ENDPOINTS}/{{name}}/deployments/{{deployment}}/{act}", "post")
+            for act in ("retry", "stop", "start", "restart")
+        ),
         (TOKENS, "post"),
     ):
         operation = paths[path][method]

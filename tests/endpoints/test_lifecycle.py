@@ -158,7 +158,7 @@ class TestFailure:
         Deployment.objects.update(state_at=late)
         deployment = settle(deployment)
         assert deployment.state == State.FAILED
-        assert "had not loaded after 10 minutes" in deployment.reason
+        assert "was not ready after 10 minutes" in deployment.reason
         assert not Replica.objects.get().wanted
 
     def test_one_in_time_is_not_given_up(self, alice: User) -> None:

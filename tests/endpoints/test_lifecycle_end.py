@@ -95,9 +95,19 @@ class TestTasks:
     def an_empty_broker(self, stores: None) -> None:
         enqueued()
 
-    def test_a_step_that_was_taken_asks_for_the_next(self, alice: User) -> None:
+    def test_quick_steps_are_taken_in_a_row_as_far_as_it_gets(self, alice: User) -> None:
         deployment = deploy(alice, servable())
         tasks.reconcile(deployment.pk)
+        assert Deployment.objects.get().state == State.STARTING
+        assert enqueued() == []
+
+    def test_after_a_long_one_others_get_their_turn_before_the_next(
+        self, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deployment = deploy(alice, servable())
+        monkeypatch.setattr(tasks, "_SPELL", 0.0)
+        tasks.reconcile(deployment.pk)
+        assert Deployment.objects.get().state == State.RESOLVING
         assert enqueued() == [deployment.pk]
 
     def test_nothing_to_do_asks_for_nothing(self, alice: User) -> None:

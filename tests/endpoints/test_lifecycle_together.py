@@ -17,11 +17,21 @@ from django.db import connection, transaction
 from django.utils.timezone import now
 
 from endpoints import environments, lease, lifecycle, logs, services
-from endpoints.models import AttemptStep, Deployment, Endpoint, Replica, ReplicaState, State
+from endpoints.decide import Seen
+from endpoints.models import (
+    Attempt,
+    AttemptStep,
+    Deployment,
+    Endpoint,
+    Replica,
+    ReplicaState,
+    State,
+)
 from studio.accounts.models import User
 from studio.lib.errors import Conflict
 from tests.support.processes import until
 from tests.support.serving import (
+    bring_live,
     deploy,
     environment_of_servable,
     last_attempt,
@@ -117,6 +127,42 @@ class TestTwoWorkers:
         assert Replica.objects.count() == 1
         assert log_of(deployment).count("resolving models:/") == 1
 
+    def test_further_replicas_are_asked_for_once_each(
+        self, alice: User, threads: ThreadPoolExecutor
+    ) -> None:
+        deployment = bring_live(deploy(alice, servable()))
+        services.scale(deployment=deployment, by=alice, replicas=4)
+        start = Barrier(3)
+
+        def insist() -> None:
+            for _ in range(20):
+                lifecycle.reconcile(deployment.pk)
+
+        for future in [apart(threads, insist, start) for _ in range(3)]:
+            future.result(30)
+        assert Replica.objects.count() == 4
+        assert log_of(deployment).count("starting a further replica") == 3
+
+    def test_news_that_came_while_another_was_looking_is_looked_at_once_more(
+        self, alice: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its message finds the lease taken: who has it must not go without having seen the news."""
+        deployment = bring_live(deploy(alice, servable()))
+        observe = lifecycle.observe
+
+        def looking(row: Deployment, attempt: Attempt) -> Seen:
+            seen = observe(row, attempt)
+            services.scale(deployment=row, by=alice, replicas=2)  # no change the second time
+            assert lifecycle.reconcile(row.pk) is False
+            return seen
+
+        monkeypatch.setattr(lifecycle, "observe", looking)
+        assert lifecycle.reconcile(deployment.pk) is True
+        assert Replica.objects.count() == 1
+        assert lifecycle.reconcile(deployment.pk) is True
+        assert Replica.objects.count() == 2
+        assert lifecycle.reconcile(deployment.pk) is False
+
     def test_a_worker_that_died_is_replaced_once_its_lease_has_run_out(self, alice: User) -> None:
         deployment = make_deployment(alice)
         assert Deployment.objects.take_lease(deployment.pk, "dead", 60)
@@ -148,6 +194,30 @@ class TestLongSteps:
             assert loser.result(10) is True
             row = Deployment.objects.get()
         assert (row.state, row.lease_holder) == (State.BUILDING, "another")
+
+    def test_stopped_in_the_middle_of_a_build_it_comes_to_rest_and_can_be_started(
+        self, alice: User, building: Deployment, threads: ThreadPoolExecutor
+    ) -> None:
+        with environment_busy():
+            worker = apart(threads, lambda: settle_to_the_end(building))
+            in_the_middle(building)
+            services.stop_deployment(deployment=building, by=alice)
+            worker.result(10)
+            assert Deployment.objects.get().state == State.STOPPED
+        assert not Replica.objects.exists()
+        services.start_deployment(deployment=building, by=alice)
+        assert bring_live(building).state == State.LIVE
+
+    def test_stopped_and_started_in_the_middle_of_a_build_it_goes_on(
+        self, alice: User, building: Deployment, threads: ThreadPoolExecutor
+    ) -> None:
+        with environment_busy():
+            worker = apart(threads, lambda: settle_to_the_end(building))
+            in_the_middle(building)
+            services.stop_deployment(deployment=building, by=alice)
+            services.start_deployment(deployment=building, by=alice)
+        worker.result(10)
+        assert bring_live(building).state == State.LIVE
 
     def test_deleted_in_the_middle_of_a_build_it_ends_soon_and_wholly(
         self, alice: User, building: Deployment, threads: ThreadPoolExecutor

@@ -44,7 +44,7 @@ class TestOrder:
     def test_lines_stand_by_their_times(self) -> None:
         build = ["09:01:42 starting a replica", "09:02:03 the replica is ready", "09:02:04 live"]
         replica = ["09:01:43 loading", "09:02:02 loaded in 19 s"]
-        assert logs.in_order(build, [replica], BEGAN) == [
+        assert list(logs.in_order(build, [replica], BEGAN)) == [
             "09:01:42 starting a replica",
             "09:01:43 loading",
             "09:02:02 loaded in 19 s",
@@ -68,7 +68,7 @@ class TestOrder:
     def test_a_line_without_a_time_goes_with_the_one_before_it(self) -> None:
         build = ["09:01:42 starting a replica", "09:02:00 FAILED"]
         replica = ["a print", "09:01:50 loading", "Traceback", "  File", "ValueError: 12:00:00 x"]
-        assert logs.in_order(build, [replica], BEGAN) == [
+        assert list(logs.in_order(build, [replica], BEGAN)) == [
             "a print",
             build[0],
             *replica[1:],
@@ -89,17 +89,17 @@ class TestOrder:
 
     def test_within_a_log_nothing_changes_places(self) -> None:
         replica = ["09:05:00 later", "09:04:59 written by another process", "09:05:01 last"]
-        assert logs.in_order([], [replica], BEGAN) == replica
+        assert list(logs.in_order([], [replica], BEGAN)) == replica
 
     def test_two_replicas_do_not_tear_each_others_tracebacks(self) -> None:
         one = ["09:05:00 a request failed", "Traceback", "KeyError: one"]
         two = ["09:05:00 a request failed", "Traceback", "KeyError: two"]
-        assert logs.in_order([], [one, two], BEGAN) == one + two
+        assert list(logs.in_order([], [one, two], BEGAN)) == one + two
 
     def test_what_the_replica_has_said_itself_is_not_said_again(self) -> None:
         build = [f"09:02:00 {logs.COPIED}ValueError: x", "09:02:00 FAILED: ValueError: x"]
-        assert logs.in_order(build, [["ValueError: x"]], BEGAN) == ["ValueError: x", build[1]]
-        assert logs.in_order(build, [], BEGAN) == build
+        assert list(logs.in_order(build, [["ValueError: x"]], BEGAN)) == ["ValueError: x", build[1]]
+        assert list(logs.in_order(build, [], BEGAN)) == build
 
 
 def test_a_model_that_does_not_load_is_shown_once_on_the_page_and_kept_in_the_attempts_log(
@@ -111,8 +111,9 @@ def test_a_model_that_does_not_load_is_shown_once_on_the_page_and_kept_in_the_at
     assert settle(deployment).state == State.FAILED
     own = logs.read(logs.of_attempt(last_attempt(deployment))).lines
     assert sum("Traceback" in line for line in own) == 1
-    (shown,) = get(as_alice, deployment.endpoint.get_absolute_url()).all("pre")
-    assert shown.text.count("Traceback") == 1
+    shown = get(as_alice, deployment.endpoint.get_absolute_url()).all("pre")
+    (log,) = (e for e in shown if e.attributes.get("class") == "log")
+    assert log.text.count("Traceback") == 1
 
 
 class TestTab:
@@ -173,6 +174,17 @@ class TestTab:
         told = as_alice.get(log["data-src"]).json()
         assert [line[9:] for line in told["lines"]] == ["the first", logs.STARTING, "it loads"]
         assert told["settled"] is True
+
+    def test_of_many_attempts_the_last_few_are_offered_with_the_one_that_is_shown(
+        self, as_alice: Client, alice: User, iris: Endpoint
+    ) -> None:
+        blue = make_deployment(alice, iris)
+        for number in range(2, 31):
+            blue.attempts.create(number=number)
+        links = self.links(get(as_alice, IRIS, tab="logs", attempt="4"), "Attempt")
+        last = [f"attempt {number}" for number in range(30, 24, -1)]
+        assert [*links] == [*last, "attempt 4*", "all 30"]
+        assert links["all 30"] == f"{IRIS}?deployment=blue&attempt=4#attempts"
 
     @pytest.mark.parametrize(
         "query",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from endpoints import interpreters, requirements
+from endpoints import requirements
 from endpoints.requirements import Requirements
 from studio.lib.errors import Unservable
 
@@ -157,6 +154,29 @@ class TestRefusals:
         assert dependency in refused.value.message
         assert "from conda" in refused.value.message
 
+    @pytest.mark.parametrize(
+        ("entry", "named"),
+        [
+            ("{conda: [cudatoolkit]}", "cudatoolkit"),
+            ("{npm: [left-pad], pip: [mlflow]}", "left-pad"),
+            ("conda-forge::xgboost=1.7", "conda-forge::xgboost=1.7"),
+            ("conda-forge/linux-64::xgboost", "conda-forge/linux-64::xgboost"),
+            ("'openblas[version=1]'", "openblas"),
+            ("pip-tools", "pip-tools"),
+            ("python-graphviz", "python-graphviz"),
+        ],
+    )
+    def test_every_way_to_ask_conda_is_refused_with_its_name(
+        self, folder: Path, entry: str, named: str
+    ) -> None:
+        with pytest.raises(Unservable, match="from conda") as refused:
+            read(folder, conda__yaml=f"dependencies:\n- python=3.11\n- {entry}\n")
+        assert named in refused.value.message
+
+    def test_an_empty_entry_asks_for_nothing(self, folder: Path) -> None:
+        conda = "dependencies:\n-\n- {pip: }\n- {}\n"
+        assert read(folder, conda__yaml=conda).lines == ("mlflow==3.17.2",)
+
     @pytest.mark.parametrize("own", ["python=3.11", "pip", "conda-forge::python>=3", "pip<=23.1"])
     def test_pythons_own_are_not_foreign(self, folder: Path, own: str) -> None:
         assert read(folder, conda__yaml=f"dependencies:\n- {own}\n").lines == ("mlflow==3.17.2",)
@@ -166,6 +186,7 @@ class TestRefusals:
         [
             ("conda__yaml", "- a list"),
             ("conda__yaml", "a: [broken"),
+            ("conda__yaml", "dependencies: xgboost"),
             ("conda__yaml", "!!python/object/apply:os.getcwd []"),
             ("python_env__yaml", "just text"),
         ],
@@ -193,130 +214,3 @@ class TestPython:
     @pytest.mark.parametrize("given", ["2.7.18", "pypy", "three"])
     def test_what_is_no_python_3_says_nothing(self, folder: Path, given: str) -> None:
         assert read(folder, python=given).python == ""
-
-
-class TestKey:
-    def test_the_order_of_lines_does_not_matter(self) -> None:
-        one = Requirements(("mlflow", "numpy", "pandas"), "3.11")
-        assert one.key("3.11") == Requirements(("pandas", "numpy", "mlflow"), "3.11").key("3.11")
-
-    def test_comments_and_spaces_do_not_matter(self, folder: Path) -> None:
-        plain = read(folder, requirements__txt="mlflow\nnumpy\n").key("3.11")
-        assert read(folder, requirements__txt="\n# x\n  numpy\nmlflow   \n").key("3.11") == plain
-
-    @pytest.mark.parametrize(
-        ("other", "python"),
-        [
-            (Requirements(("mlflow", "numpy<2"), ""), "3.11"),
-            (Requirements(("mlflow",), ""), "3.11"),
-            (Requirements(("mlflow", "numpy"), "", ("numpy<2",)), "3.11"),
-            (Requirements(("mlflow", "numpy"), ""), "3.12"),
-        ],
-    )
-    def test_what_makes_another_environment_makes_another_key(
-        self, other: Requirements, python: str
-    ) -> None:
-        assert other.key(python) != Requirements(("mlflow", "numpy"), "").key("3.11")
-
-    def test_a_constraint_is_not_a_requirement(self) -> None:
-        asked = Requirements(("mlflow", "numpy<2"), "")
-        assert asked.key("3.11") != Requirements(("mlflow",), "", ("numpy<2",)).key("3.11")
-
-    @pytest.mark.parametrize(
-        ("line", "path"),
-        [
-            ("wheels/own-1.0-py3-none-any.whl", "wheels/own-1.0-py3-none-any.whl"),
-            ("./package", "package/own.py"),
-            ("own @ file:package", "package/own.py"),
-            ("-e ./package[extra]", "package/own.py"),
-            ("-r more.txt", "more.txt"),
-            ("./wheels/own.whl ; python_version > '3'", "wheels/own.whl"),
-            ("wheels/own.whl --hash=sha256:00", "wheels/own.whl"),
-            ("./a package", "a package/src/own.py"),
-            ("own @ file:a%20package", "a package/src/own.py"),
-            ("own@./package", "package/own.py"),
-            (".", "pyproject.toml"),
-            ("./[extra]", "src/own.py"),
-        ],
-    )
-    def test_what_the_models_own_files_hold_counts(
-        self, folder: Path, line: str, path: str
-    ) -> None:
-        def key(content: str) -> str:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(content)
-            return read(folder, **{"requirements.txt": line}).key("3.11")
-
-        assert key("one") == key("one") != key("another")
-
-    def test_files_elsewhere_are_not_read(self, folder: Path) -> None:
-        (folder.parent / "elsewhere.txt").write_text("x")
-        wanted = read(folder, **{"requirements.txt": "-r ../elsewhere.txt\n/etc/passwd\n../.."})
-        assert wanted.contents == ()
-
-    def test_two_folders_with_the_same_files_have_one_key(self, tmp_path: Path) -> None:
-        def key(name: str, **files: str) -> str:
-            (tmp_path / name / "own" / "deep").mkdir(parents=True)
-            for path, text in files.items():
-                (tmp_path / name / "own" / path.replace("__", "/")).write_text(text)
-            return read(tmp_path / name, requirements__txt="./own\n").key("3.11")
-
-        assert key("one", a="x", deep__b="y") == key("two", deep__b="y", a="x")
-        others = [key("three", a="y", deep__b="x"), key("four", a="x"), key("five", b="x")]
-        assert len({key("six", a="x", deep__b="y"), *others}) == 4
-
-    @pytest.mark.parametrize("line", ["numpy", "own [extra]", "x" * 300 + "==1 ; '" + "y" * 5000])
-    def test_a_line_that_names_no_file_adds_nothing(self, folder: Path, line: str) -> None:
-        assert read(folder, requirements__txt=line).contents == ()
-
-    def test_a_large_file_is_not_held_in_memory(self, folder: Path) -> None:
-        with (folder / "own.whl").open("wb") as file:
-            file.truncate(64 * 1024 * 1024)
-        tracemalloc.start()
-        assert read(folder, requirements__txt="./own.whl").contents
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert most < 4 * 1024 * 1024
-
-    def test_it_is_a_name_for_a_folder(self) -> None:
-        key = Requirements(("mlflow",), "").key("3.11")
-        assert len(key) == 24
-        assert key.isalnum()
-
-
-class TestInterpreters:
-    def test_studios_own_is_found_outside_its_virtual_environment(self) -> None:
-        minor, path = interpreters.own()
-        assert minor == f"{sys.version_info.major}.{sys.version_info.minor}"
-        assert path.is_file()
-        assert not path.is_relative_to(sys.prefix)
-        assert interpreters.find(minor) == path
-
-    def test_another_minor_version_of_this_machine_really_runs(self) -> None:
-        installed = {
-            ".".join(path.name.split(".")[:2])
-            for path in Path("~/.pyenv/versions").expanduser().glob("3.*")
-        }
-        others = sorted(installed - {interpreters.own()[0]})
-        if not others:
-            pytest.skip("this machine has one Python only")
-        found = interpreters.find(others[-1])
-        assert found is not None
-        assert "shims" not in found.parts
-        told = subprocess.run(
-            [found, "--version"], capture_output=True, text=True, check=True
-        ).stdout
-        assert told.startswith(f"Python {others[-1]}.")
-
-    def test_one_that_does_not_run_is_not_taken(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """pyenv's shims are on the path, and exit 127 for versions that are not switched on."""
-        shim = tmp_path / "python3.98"
-        shim.write_text("#!/bin/sh\nexit 127\n")
-        shim.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-        assert interpreters.find("3.98") is None
-
-    def test_one_that_this_machine_has_not_is_none(self) -> None:
-        assert interpreters.find("3.99") is None

@@ -46,6 +46,8 @@ def test_the_newest_that_is_live_takes_all_of_it(alice: User, iris: Endpoint) ->
         {"state": State.FAILED},
         {"state": State.TRYING},
         {"state": State.LIVE, "wanted": Wanted.GONE},
+        {"state": State.LIVE, "wanted": Wanted.STOPPED},
+        {"state": State.STOPPED, "wanted": Wanted.STOPPED},
     ],
 )
 def test_what_is_not_live_takes_nothing(alice: User, iris: Endpoint, other: dict[str, str]) -> None:
@@ -61,6 +63,25 @@ def test_where_others_have_traffic_they_go_on_as_before(alice: User, iris: Endpo
     make_deployment(alice, iris, "red", state=State.LIVE)
     assert services.delete_deployment(deployment=blue, by=alice) is None
     assert traffic() == {"blue": 0, "green": 30, "red": 0}
+
+
+def test_what_a_stopped_one_has_stays_its_own(alice: User, iris: Endpoint) -> None:
+    blue = make_deployment(alice, iris, "blue", state=State.LIVE, traffic=70)
+    make_deployment(alice, iris, "green", state=State.STOPPED, wanted=Wanted.STOPPED, traffic=30)
+    make_deployment(alice, iris, "red", state=State.LIVE)
+    assert services.delete_deployment(deployment=blue, by=alice) is not None
+    assert traffic() == {"blue": 0, "green": 30, "red": 70}
+
+
+def test_a_stopped_one_with_the_traffic_leaves_it_to_one_that_is_live(
+    alice: User, iris: Endpoint
+) -> None:
+    blue = make_deployment(
+        alice, iris, "blue", state=State.STOPPED, wanted=Wanted.STOPPED, traffic=100
+    )
+    make_deployment(alice, iris, "green", state=State.LIVE)
+    assert services.delete_deployment(deployment=blue, by=alice) is not None
+    assert traffic() == {"blue": 0, "green": 100}
 
 
 def test_one_without_traffic_goes_and_nothing_else_changes(alice: User, iris: Endpoint) -> None:

@@ -18,6 +18,7 @@ from tests.support.processes import until
 from tests.support.training import Trained, client_of, sweep, train_iris
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and scikit-learn's, of each other
+DEPLOYMENT = "endpoints/<str:name>/deployments/<str:deployment>/"
 # Addresses that are no pages of Studio's, and why not.
 NOT_PAGES = {
     "livez": "a word for programs",
@@ -30,7 +31,9 @@ NOT_PAGES = {
     "runs/<str:run_id>/download/": "a file",
     "runs/<str:run_id>/registered/": "a part of the run's page",
     "endpoints/<str:name>/overview/": "a part of the endpoint's page",
-    "endpoints/<str:name>/deployments/<str:deployment>/log/": "a part of the endpoint's page",
+    f"{DEPLOYMENT}log/": "a part of the endpoint's page",
+    f"{DEPLOYMENT}log/download/": "a file",
+    f"{DEPLOYMENT}replicas/": "a part of the endpoint's page",
     "administration/": "leads to its first page",
     "mlflow": "leads to MLflow's own UI",
     "mlflow/": "MLflow's own UI, which has tests of its own",
@@ -40,7 +43,7 @@ ONLY_POST = {
     "settings/tokens/<int:pk>/revoke/",
     "endpoints/<str:name>/test/",
     "endpoints/<str:name>/keys/",
-    "endpoints/<str:name>/deployments/<str:deployment>/retry/",
+    *(f"{DEPLOYMENT}{what}/" for what in ("retry", "start", "restart")),
     *(
         f"administration/users/<str:username>/{what}/"
         for what in ("password-link", "active", "administrator", "lockouts", "endpoints")
@@ -99,6 +102,9 @@ class Filled:
             "/models/pages-model/versions/1/deploy/",
             "/endpoints/pages-endpoint/delete/",
             "/endpoints/pages-endpoint/deployments/broken/delete/",
+            "/endpoints/pages-endpoint/deployments/broken/stop/",
+            "/endpoints/pages-endpoint/deployments/broken/size/",
+            "/endpoints/pages-endpoint/?tab=logs&deployment=broken&attempt=1#error",
             f"/experiments/{self.trained.experiment_id}/access/",
             "/models/pages-model/access/",
             "/endpoints/pages-endpoint/access/",

@@ -130,3 +130,10 @@ def test_the_answer_holds_no_address_and_no_password(client: Client, settings: S
     text = client.get("/healthz").content.decode()
     for secret in (settings.DATABASES["default"]["PASSWORD"], str(settings.HOME.root)):
         assert secret not in text
+
+
+def test_what_works_but_not_as_it_should_is_told_and_makes_nothing_unwell(client: Client) -> None:
+    Agent.objects.create(host="here", pid=1, seen_at=now(), warning="Models run as root.")
+    Agent.objects.create(host="there", pid=1, seen_at=now() - timedelta(minutes=1), warning="Old.")
+    assert client.get("/healthz").json()["warnings"] == ["Models run as root."]
+    assert "agent" not in unwell(client)

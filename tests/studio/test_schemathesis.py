@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 
-from endpoints.models import ENDPOINT, State
+from endpoints.models import ENDPOINT, State, Wanted
 from studio.accounts.models import AccessToken, Grant, Permission, User
 from tests.support.rows import make_version
 from tests.support.serving import make_deployment, make_endpoint
@@ -26,7 +26,7 @@ TOKEN_ID = 7_000_000
 # What most requests name in these places: it is there, or may be made.
 KNOWN: dict[str, list[str | int]] = {
     "path.name": ["iris"],
-    "path.deployment": ["blue"],
+    "path.deployment": ["blue", "green", "red"],
     "path.username": ["carol"],
     "path.id": [TOKEN_ID],
     "query.attempt": [1],
@@ -69,6 +69,8 @@ def token(alice: User) -> str:
     carol = User.objects.create_user("carol")
     endpoint = make_endpoint(alice, "iris")
     make_deployment(alice, endpoint, "blue", state=State.FAILED)
+    make_deployment(alice, endpoint, "green", state=State.LIVE)
+    make_deployment(alice, endpoint, "red", state=State.STOPPED, wanted=Wanted.STOPPED)
     make_version("churn")
     Grant.objects.create(
         user=carol,

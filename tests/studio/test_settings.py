@@ -51,6 +51,10 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
             ],
         ),
         ("STUDIO_SCORING_URL", ["localhost:8001", "http://"]),
+        (
+            "STUDIO_ENVIRONMENTS_GB",
+            ["0", "0.0", "-1", "20GB", "1e3", "nan", "inf", "1,5", "9" * 400],
+        ),
         ("STUDIO_LOG_FORMAT", ["xml", "JSON", "text "]),
         ("STUDIO_HOME", ["relative", "./home", "s3://bucket/home", "~nobody-of-this-name/home"]),
         ("STUDIO_ARTIFACTS", ["s3://bucket", "relative/artifacts", "gs://x"]),
@@ -93,6 +97,7 @@ def test_without_any_setting_studio_is_on_this_machine_alone(load: Load, tmp_pat
     assert found["ALLOWED_HOSTS"] == ["127.0.0.1", "[::1]", "localhost"]
     assert found["ARTIFACTS"] == tmp_path / "home" / "artifacts"
     assert found["LOG_FORMAT"] == "text"
+    assert found["ENVIRONMENTS_BYTES"] == 20_000_000_000
     assert (found["ADMIN_USERNAME"], found["ADMIN_PASSWORD"]) == ("admin", "")
     assert (found["POSTGRES_EMBEDDED"], found["REDIS_EMBEDDED"]) == (True, True)
     assert found["DATABASES"]["default"]["HOST"] == str(found["HOME"].postgres_socket)

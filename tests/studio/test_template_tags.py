@@ -105,7 +105,14 @@ def test_a_state_that_nobody_knows_is_shown_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("state", "colour"),
-    [("live", "good"), ("failed", "bad"), ("building", "busy"), ("stopped", "")],
+    [("live", "good"), ("failed", "bad"), ("building", "busy"), ("stopped", ""), ("paused", "")]
+    + [
+        ("ready", "good"),
+        ("starting", "busy"),
+        ("unready", "warn"),
+        ("draining", "busy"),
+        ("gone", ""),
+    ],
 )
 def test_what_is_not_settled_is_busy(state: str, colour: str) -> None:
     assert state_pill(state) == f'<span class="pill {colour}">{state.capitalize()}</span>'

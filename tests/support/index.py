@@ -15,19 +15,26 @@ from threading import Event, Thread
 SERVERS_OWN = ("uvicorn-1.0", "httptools-1.0", "uvloop-1.0")
 
 
-def wheel(release: str, requires: Sequence[str] = ()) -> tuple[str, bytes]:
-    """A pure Python wheel of a `name-version`: its file name and its content."""
+def wheel(
+    release: str, requires: Sequence[str] = (), code: str = "", leads_to: str = ""
+) -> tuple[str, bytes]:
+    """A pure Python wheel of a `name-version`, whose import runs `code`: its file name and its content.
+
+    Or it has no code, and what lies in the folder that it `leads_to` is imported in its place.
+    """
     name, version = release.rsplit("-", 1)
     info = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     metadata += "".join(f"Requires-Dist: {line}\n" for line in requires)
     files = {
-        f"{name}.py": f"version = '{version}'\n\n\ndef main():\n    print(version)\n",
+        f"{name}.py": f"{code}\nversion = '{version}'\n\n\ndef main():\n    print(version)\n",
+        f"{name}.pth": f"{leads_to}\n",
         f"{info}/METADATA": metadata,
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
         f"{info}/RECORD": "",
     }
+    del files[f"{name}.py" if leads_to else f"{name}.pth"]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path, text in files.items():

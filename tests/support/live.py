@@ -87,6 +87,8 @@ def studio(
 ) -> Iterator[Studio]:
     """Start Studio, wait until it says that it is ready, in that many seconds, and stop it at the end."""
     folder = home or Path(tempfile.mkdtemp(prefix="studio-live-"))
+    if home is None and os.geteuid() == 0:
+        folder.chmod(0o711)  # as Studio makes it: models run under accounts of their own
     ports = free_port(), free_port()
     process = subprocess.Popen(
         [sys.executable, "manage.py", "up"],

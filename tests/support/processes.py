@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import psutil
+
 _Found = TypeVar("_Found")
 
 
@@ -39,3 +41,11 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it is still there, and not only as a zombie that nobody has asked for."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

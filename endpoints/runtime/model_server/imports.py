@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # What every replica needs, whatever its model.
-ALWAYS = ("mlflow.pyfunc", "uvicorn", "httptools", "uvloop")
+ALWAYS = ("mlflow.pyfunc", "mlflow.pyfunc.scoring_server", "uvicorn", "httptools", "uvloop")
 # What loading a model of a flavour imports, where its own name does not say so.
 OF_FLAVOR = {
     "sklearn": ("mlflow.sklearn", "sklearn.pipeline", "sklearn.linear_model", "sklearn.ensemble", "skops.io"),

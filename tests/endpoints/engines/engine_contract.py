@@ -45,6 +45,7 @@ class EngineContract(ABC):
         self, engine: Engine, deployment: Deployment, attempt: Attempt
     ) -> None:
         assert engine.seen(attempt) == []
+        assert engine.last_words(attempt) == ""
         assert engine.present(deployment) == 0
         assert engine.released(deployment)
 
@@ -67,6 +68,7 @@ class EngineContract(ABC):
         self.get_ready(attempt)
         ready = self.newest(engine, attempt)
         assert (ready.state, ready.started) == (ReplicaState.READY, True)
+        assert (ready.ready, ready.wanted, ready.outdated) == (True, True, False)
         assert ready.address
 
     def test_one_that_ended_is_still_told_of_with_its_last_words(
@@ -77,7 +79,8 @@ class EngineContract(ABC):
         self.end(attempt, "it ended with exit code 3.", "ValueError: boom")
         seen = self.newest(engine, attempt)
         assert (seen.state, seen.reason) == (ReplicaState.GONE, "it ended with exit code 3.")
-        assert "ValueError: boom" in seen.log_tail
+        assert not seen.kept
+        assert "ValueError: boom" in engine.last_words(attempt)
         assert engine.present(deployment) == 0
         assert engine.released(deployment)
 
@@ -121,6 +124,87 @@ class EngineContract(ABC):
         engine.start(second)
         assert not engine.released(deployment)
 
+    def three(self, engine: Engine, attempt: Attempt) -> None:
+        """Two that answer, and a third that loads."""
+        for _ in range(2):
+            engine.start(attempt)
+            self.start_up(attempt)
+            self.get_ready(attempt)
+        engine.start(attempt)
+        self.start_up(attempt)
+
+    def kept(self, engine: Engine, attempt: Attempt) -> list[bool]:
+        return [seen.kept for seen in engine.seen(attempt)]
+
+    @pytest.mark.parametrize(
+        ("keep", "left"),
+        [
+            (5, [True, True, True]),
+            (3, [True, True, True]),
+            (2, [True, True, False]),
+            (1, [True, False, False]),
+            (0, [False, False, False]),
+        ],
+    )
+    def test_too_many_are_ended_those_that_answer_last_and_of_these_the_oldest(
+        self,
+        engine: Engine,
+        deployment: Deployment,
+        attempt: Attempt,
+        keep: int,
+        left: list[bool],
+    ) -> None:
+        self.three(engine, attempt)
+        engine.trim(deployment, keep)
+        assert self.kept(engine, attempt) == left
+        engine.trim(deployment, keep)
+        assert self.kept(engine, attempt) == left
+        assert engine.present(deployment) == 3
+
+    def test_one_that_loads_goes_before_an_older_or_newer_one_that_answers(
+        self, engine: Engine, deployment: Deployment, attempt: Attempt
+    ) -> None:
+        engine.start(attempt)
+        engine.start(attempt)
+        self.start_up(attempt)
+        self.get_ready(attempt)
+        engine.trim(deployment, 1)
+        assert self.kept(engine, attempt) == [False, True]
+
+    def test_one_that_was_asked_to_end_is_not_counted_again(
+        self, engine: Engine, deployment: Deployment, attempt: Attempt
+    ) -> None:
+        self.three(engine, attempt)
+        engine.trim(deployment, 2)
+        engine.start(attempt)
+        engine.trim(deployment, 3)
+        assert self.kept(engine, attempt) == [True, True, False, True]
+
+    def test_outdated_ones_go_on_if_they_answer_and_are_ended_by_number(
+        self, engine: Engine, deployment: Deployment, attempt: Attempt
+    ) -> None:
+        self.three(engine, attempt)
+        engine.outdate(deployment)
+        seen = engine.seen(attempt)
+        assert [(one.ready, one.outdated) for one in seen[:2]] == [(True, True)] * 2
+        assert not seen[2].kept
+        engine.retire(deployment, 1)
+        assert self.kept(engine, attempt) == [True, False, False]
+        engine.retire(deployment, 0)
+        assert engine.released(deployment)
+
+    def test_fresh_ones_and_outdated_ones_are_counted_apart(
+        self, engine: Engine, deployment: Deployment, attempt: Attempt
+    ) -> None:
+        self.three(engine, attempt)
+        engine.outdate(deployment)
+        engine.start(attempt)
+        engine.trim(deployment, 1)
+        assert self.kept(engine, attempt) == [True, True, False, True]
+        engine.retire(deployment, 0)
+        assert self.kept(engine, attempt) == [False, False, False, True]
+        assert not self.newest(engine, attempt).outdated
+
     def test_an_end_asked_for_twice_or_of_nothing_is_harmless(
         self, engine: Engine, deployment: Deployment, attempt: Attempt
     ) -> None:
@@ -136,7 +220,11 @@ class EngineContract(ABC):
         other = make_deployment(alice)
         engine.start(attempt)
         engine.start(last_attempt(other))
+        engine.outdate(deployment)
+        engine.trim(deployment, 0)
+        engine.retire(deployment, 0)
         engine.stop(deployment)
         assert not engine.released(other)
         assert engine.present(other) == 1
-        assert len(engine.seen(last_attempt(other))) == 1
+        (seen,) = engine.seen(last_attempt(other))
+        assert (seen.kept, seen.outdated) == (True, False)

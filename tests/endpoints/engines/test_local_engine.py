@@ -67,5 +67,7 @@ def test_the_agent_and_the_gateway_are_woken(alice: User) -> None:
         listener.execute(f"LISTEN {ROUTES}")
         engine().start(last_attempt(deployment))
         assert told() == {REPLICAS}
+        engine().trim(deployment, 0)
+        assert told() == {REPLICAS, ROUTES}
         engine().stop(deployment)
         assert told() == {REPLICAS, ROUTES}

@@ -165,6 +165,8 @@ class Rows:
             "name": name,
             "traffic": traffic,
             "wanted": "live",
+            "replicas_wanted": 1,
+            "memory_mb": 2048,
             "created_by_id": self.user(),
         }
         pk = self._insert("endpoints_deployment", endpoint_id=endpoint.pk, **values)

@@ -103,9 +103,9 @@ def test_what_the_database_tells_becomes_a_table() -> None:
     told = (
         '{"tokens": {"t": 7}, "administrators": [7], '
         '"routes": [{"name": "iris", "keys": ["a", "b"], "users": [8, 9], '
-        '"deployments": [{"name": "blue", "traffic": 100, "addresses": ["/run/1"]}]}]}'
+        '"deployments": [{"name": "blue", "traffic": 100, "stopped": true, "addresses": ["/run/1"]}]}]}'
     )
-    deployment = Deployment("blue", 100, ("/run/1",))
+    deployment = Deployment("blue", 100, ("/run/1",), stopped=True)
     route = Route("iris", ("a", "b"), (deployment,), frozenset([8, 9]))
     assert table_from(told) == Table({"iris": route}, {"t": 7}, frozenset([7]))
 

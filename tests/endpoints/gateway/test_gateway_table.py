@@ -139,3 +139,22 @@ def _scores_throughout(gateway: Gateway, endpoint: EndpointRow, seconds: float) 
         assert gateway.score(endpoint).status_code == 200
         slowest = max(slowest, monotonic() - began)
     assert slowest < 1
+
+
+def test_of_a_stopped_deployment_its_replicas_answer_to_their_end_and_then_it_is_said_so(
+    gateway: Gateway, endpoint: EndpointRow, rows: Rows
+) -> None:
+    with rows.told():
+        rows.update("endpoints_deployment", {"wanted": "stopped"}, endpoint_id=endpoint.pk)
+    assert gateway.score(endpoint).status_code == 200
+    with rows.told():
+        rows.connection.execute(
+            "UPDATE endpoints_replica SET wanted = false WHERE deployment_id IN "
+            "(SELECT id FROM endpoints_deployment WHERE endpoint_id = %s)",
+            [endpoint.pk],
+        )
+    eventually(lambda: gateway.score(endpoint).status_code == 503, 1)
+    told = gateway.score(endpoint).json()["error"]["message"]
+    assert told == (
+        "The deployment 'blue' of this endpoint is stopped: it can be started on its page in Studio."
+    )

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from . import memory
+
 
 def main() -> int:
     given = dict(zip(sys.argv[1::2], sys.argv[2::2], strict=True))
@@ -20,6 +22,8 @@ def main() -> int:
         return int(arguments[0])
     if kind == "hang":
         time.sleep(600)
+    if kind in memory.WAYS:
+        (model / "grandchild").write_text(memory.WAYS[kind](int(arguments[0])))
     if kind == "family":
         started = subprocess.Popen(["sleep", "600"])
         (model / "grandchild").write_text(str(started.pid))

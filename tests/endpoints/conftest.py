@@ -1,0 +1,48 @@
+"""Agents of this host, and replicas for them to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from endpoints.agent import restarts, sampling, watching
+from endpoints.agent.agent import Agent
+from endpoints.models import Replica, ReplicaState, State
+from studio.accounts.models import User
+from tests.support import agents
+from tests.support.agents import MakeAgent, MakeOne, making_agents, see
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little time between looks, samples and starts."""
+    monkeypatch.setattr(sampling, "CALM", 0.1)
+    monkeypatch.setattr(sampling, "HURRIED", 0.1)
+    monkeypatch.setattr(watching, "_NOTE", 0)
+    monkeypatch.setattr(restarts, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def make_agent(db: None) -> Iterator[MakeAgent]:
+    with making_agents() as make:
+        yield make
+
+
+@pytest.fixture
+def agent(make_agent: MakeAgent) -> Agent:
+    return make_agent()
+
+
+@pytest.fixture
+def make_one(alice: User) -> MakeOne:
+    return lambda *given, **fields: agents.make_one(alice, *given, **fields)
+
+
+@pytest.fixture
+def make_live(agent: Agent, make_one: MakeOne) -> MakeOne:
+    def make(behaviour: str = "serve", **given: Any) -> Replica:
+        return see(agent, make_one(behaviour, State.LIVE, **given), ReplicaState.READY)
+
+    return make
