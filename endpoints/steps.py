@@ -104,7 +104,7 @@ def fetch(work: Work) -> Done:
             f"The model's files at {work.deployment.storage} have been deleted. Deploy another version."
         )
     total = sum(real.stat().st_size for real in files.values())
-    work.say(f"fetching {len(files)} files, {_size(total)}")
+    work.say(f"fetching {_counted(len(files), 'file')}, {_size(total)}")
     draft = _draft(work)
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -113,7 +113,7 @@ def fetch(work: Work) -> Done:
         draft.rename(work.model_folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Done(f"{len(files)} files, {_size(total)}", {})
+    return Done(f"{_counted(len(files), 'file')}, {_size(total)}", {})
 
 
 def _require_store() -> None:
@@ -175,7 +175,7 @@ def build(work: Work) -> Done:
         wanted, interpreter, key, work.model_folder, work.say, work.lost, tuple(mlmodel.flavors)
     )
     return Done(
-        f"{len(wanted.lines)} requirements, Python {minor}{', from the cache' if cached else ''}",
+        f"{_counted(len(wanted.lines), 'requirement')}, Python {minor}{', from the cache' if cached else ''}",
         {"environment": key},
     )
 
@@ -257,6 +257,10 @@ def _message(answer: httpx.Response) -> str:
         return str(json.loads(answer.text).get("message", answer.text))[:600]
     except (ValueError, AttributeError):
         return answer.text[:600]
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _size(count: int) -> str:

@@ -213,7 +213,7 @@ class TestBuild:
         steps.fetch(work)
         done = steps.build(work)
         assert done.fields == {"environment": environment_of_servable().name}
-        assert done.told == f"1 requirements, Python {interpreters.own()[0]}, from the cache"
+        assert done.told == f"1 requirement, Python {interpreters.own()[0]}, from the cache"
 
     def test_a_python_that_is_missing_is_replaced_with_a_warning(self, work_on: MakeWork) -> None:
         work = work_on(servable(**{"python_env.yaml": "python: 3.99.1\n"}))

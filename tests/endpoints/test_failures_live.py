@@ -139,12 +139,18 @@ class World:
         )
 
     def model_servers(self) -> list[psutil.Process]:
-        found = []
+        """Those that serve a model: by a start of their own, or forked by a template."""
+        found = {}
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
-            if "model_server" in command and any(str(self.live.home) in part for part in command):
-                found.append(process)
-        return found
+            if any(str(self.live.home) in part for part in command):
+                found[process.pid] = process, command
+        return [
+            process
+            for process, command in found.values()
+            if "model_server" in command
+            or ("model_server.template" in command and process.ppid() in found)
+        ]
 
 
 @pytest.fixture(scope="module")
