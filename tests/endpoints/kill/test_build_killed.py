@@ -35,6 +35,7 @@ class Rebuilt:
     place: str
     log: list[str] = field(default_factory=list)
     news: list[tuple[float, str]] = field(default_factory=list)  # when, and in which state
+    seen: tuple[int, str] = 0, ""  # lines, and state
     uv_of_the_dead: list[psutil.Process] = field(default_factory=list)
     deliveries: Counter[str] = field(default_factory=Counter)
 
@@ -45,12 +46,10 @@ class Rebuilt:
         self.log = self.lines()
         replicas = self.world.asked(_REPLICAS)
         seen = len(self.log) + sum(len(self.lines(replica=pk)) for (pk,) in replicas)
-        if (seen, told.get("state")) != self._seen:
-            self._seen = seen, told.get("state")
-            self.news.append((time.monotonic(), told.get("state", "")))
+        if (seen, told.get("state", "")) != self.seen:
+            self.seen = seen, told.get("state", "")
+            self.news.append((time.monotonic(), self.seen[1]))
         return told.get("state") == "live"
-
-    _seen: tuple[int, str | None] = 0, None
 
     def lines(self, **query: int) -> list[str]:
         answer = self.world.api.get(f"{self.place}/logs", params=query)
