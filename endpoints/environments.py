@@ -6,18 +6,18 @@ import contextlib
 import errno
 import fcntl
 import os
-import queue
 import re
 import secrets
+import selectors
 import shutil
 import signal
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import psutil
 from django.conf import settings
@@ -40,6 +40,10 @@ _PREAMBLE = re.compile(
 _FULL = os.strerror(errno.ENOSPC)
 _TICK = 2.0  # seconds: a person who watches sees something new at least this often
 _BYTECODE_PATIENCE = 90.0  # seconds
+_BREAK = re.compile(rb"[\r\n]")
+_LONGEST_LINE = 1 << 20  # bytes
+_MOST_IN_PIPE = 1 << 20  # bytes that were written and not yet read
+_MARK = "STUDIO_BUILDS"  # variable of all that a build starts; a daemon, too, passes it on
 
 
 class BuildFailed(StudioError):
@@ -92,13 +96,12 @@ def build(
             os.utime(place)
             return place
         for left in place.parent.glob(f"{key}.*.new"):  # by a worker that was killed
-            _end_builder_of(left)
+            _end_builders_of(left)
             shutil.rmtree(left, ignore_errors=True)
         draft = place.with_name(f"{key}.{secrets.token_hex(4)}.new")
         say(f"environment {key[:8]} is not in the cache, building it")
-        uv = _Uv(
-            model, say, lost, mask(_environment(), (*wanted.lines, *wanted.constraints), model)
-        )
+        hide = mask(_environment(), (*wanted.lines, *wanted.constraints), model)
+        uv = _Uv(model, draft, say, lost, hide)
         try:
             uv.run(["venv", "--relocatable", "--python", str(interpreter), str(draft)])
             _install(wanted, draft, uv)
@@ -150,7 +153,8 @@ def _write_bytecode(draft: Path, flavors: Sequence[str], say: Say, lost: Event) 
     say("compiling what a model server imports")
     command = [str(draft / "bin" / "python"), "-m", "model_server.bytecode", *flavors]
     try:
-        code = _run(command, draft, spawning.environment(), say, lost, _BYTECODE_PATIENCE)
+        marked = spawning.environment() | {_MARK: draft.name}
+        code = _run(command, draft, marked, say, lost, _BYTECODE_PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as failure:
         say(f"not compiled: {failure}")
         return
@@ -161,10 +165,11 @@ def _write_bytecode(draft: Path, flavors: Sequence[str], say: Say, lost: Event) 
 class _Uv:
     """Runs uv in a model's folder. `said` is what it last said, as it may be written down."""
 
-    def __init__(self, model: Path, say: Say, lost: Event, hide: Mask) -> None:
+    def __init__(self, model: Path, draft: Path, say: Say, lost: Event, hide: Mask) -> None:
         self.said: list[str] = []
         self.say = say
         self._model, self._lost, self._hide = model, lost, hide
+        self._marked = {_MARK: draft.name}
 
     def run(self, arguments: list[str]) -> None:
         """Raises BuildFailed with uv's own explanation, and Cancelled."""
@@ -175,7 +180,7 @@ class _Uv:
             self.said.append(self._hide(line))
             self.say(self.said[-1])
 
-        if code := _run(command, self._model, _environment(), note, self._lost):
+        if code := _run(command, self._model, _environment() | self._marked, note, self._lost):
             raise BuildFailed(_summary(self.said, code), detail="\n".join(self.said[-60:]))
 
 
@@ -190,39 +195,54 @@ def _run(
     """Run a command, hand each of its lines to `note`, and return its exit code.
 
     Something is said at least every two seconds. Raises Cancelled, and TimeoutExpired when it takes longer
-    than `patience`; what it has started ends with it.
+    than `patience`. What it has started ends with it, in any case.
     """
     started = time.monotonic()
-    with subprocess.Popen(
+    # Of the worker's own group: what ends that, as the end of Studio, ends this too.
+    process = subprocess.Popen(
         command,
         cwd=cwd,
         env=environment,
-        text=True,
-        errors="replace",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        bufsize=0,
         umask=0o022,  # an environment may be read: a model may run under an account of its own
-    ) as process:
-        for line in _lines(process):
-            took = time.monotonic() - started
-            if lost.is_set() or took > patience:
-                _kill(process.pid)
+    )
+    assert process.stdout is not None
+    try:
+        with process.stdout, contextlib.closing(_lines(process)) as lines:
+            for line in lines:
+                took = time.monotonic() - started
                 if lost.is_set():
                     raise Cancelled("The deployment is no longer wanted.")
-                raise subprocess.TimeoutExpired(Path(command[0]).name, patience)
-            if line is None:
-                note(f"still at it, {took:.0f} s")
-            elif line.strip():
-                note(line.rstrip())
-    return process.returncode
+                if took > patience:
+                    raise subprocess.TimeoutExpired(Path(command[0]).name, patience)
+                if line is None:
+                    note(f"still at it, {took:.0f} s")
+                elif line.strip():
+                    note(line.rstrip())
+    finally:
+        _kill(process.pid)  # nothing, where it has ended: it is asked for only below
+        _end_marked(environment[_MARK])
+        code = process.wait()
+    return code
 
 
-def _end_builder_of(draft: Path) -> None:
+def _end_builders_of(draft: Path) -> None:
     """End what a killed worker has left building there: nobody else names a folder with that random name."""
     for process in psutil.process_iter(["cmdline"]):
         if any(draft.name in part for part in process.info["cmdline"] or []):
             _kill(process.pid)
+    _end_marked(draft.name)
+
+
+def _end_marked(mark: str) -> None:
+    """End what a build has left running, a daemon say: no parent and no group leads to it, but its environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone, or of an account that is closed to us
+            if process.environ().get(_MARK) == mark:
+                process.kill()
 
 
 def _kill(pid: int) -> None:
@@ -237,28 +257,46 @@ def _kill(pid: int) -> None:
                 child.kill()
 
 
-def _lines(process: subprocess.Popen[str]) -> Iterator[str | None]:
-    """Each line as it comes, and None whenever two seconds have passed without one."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+def _lines(process: subprocess.Popen[bytes]) -> Generator[str | None, None, None]:
+    """Each line as it comes, and None whenever two seconds have passed without one.
+
+    They end with the process, of which nobody may have asked yet: what it has started may live on, and hold
+    its output open for ever.
+    """
     assert process.stdout is not None
-    output = process.stdout
+    output, exit_watch = process.stdout.fileno(), os.pidfd_open(process.pid)
+    os.set_blocking(output, False)
+    rest, heard, ended = b"", time.monotonic(), False
+    try:
+        with selectors.DefaultSelector() as waiting:
+            for watched in (output, exit_watch):
+                waiting.register(watched, selectors.EVENT_READ)
+            while not ended:
+                left = max(0.0, heard + _TICK - time.monotonic())
+                ready = {key.fd for key, _ in waiting.select(left)}
+                ended = exit_watch in ready
+                piece = _what_is_there(output)
+                if output in ready and not piece:  # it was closed by all who had it
+                    waiting.unregister(output)
+                *whole, rest = _BREAK.split(rest + piece)
+                if ended or len(rest) > _LONGEST_LINE:
+                    whole, rest = [*whole, rest], b""
+                for line in whole:
+                    yield line.decode(errors="replace")
+                if not whole and not left:
+                    yield None
+                if whole or not left:
+                    heard = time.monotonic()
+    finally:
+        os.close(exit_watch)
 
-    def collect() -> None:
-        for line in output:
-            lines.put(line)
-        lines.put(None)
 
-    reader = Thread(target=collect, daemon=True)
-    reader.start()
-    while True:
-        try:
-            line = lines.get(timeout=_TICK)
-        except queue.Empty:
-            yield None
-            continue
-        if line is None:
-            return
-        yield line
+def _what_is_there(output: int) -> bytes:
+    """All that was written and not yet read."""
+    try:
+        return os.read(output, _MOST_IN_PIPE)
+    except BlockingIOError:
+        return b""
 
 
 def _summary(said: list[str], code: int) -> str:

@@ -49,7 +49,8 @@ def reconcile(pk: int) -> bool:
         if held is None:
             return False
         deployment = Deployment.objects.select_related("endpoint").filter(pk=pk).first()
-        if deployment is None:
+        # A worker that was stopped since it took the lease must not take another's for its own.
+        if deployment is None or deployment.lease_holder != held.holder:
             return False
         if _step(deployment, held.lost):
             return True

@@ -37,6 +37,12 @@ _COMMENT = re.compile(r"\s+#")
 _AFTERWARDS = re.compile(r"\s+(#|;|--hash\b)")
 _EXTRAS = re.compile(r"\[[^\]]*\]$")
 _MINOR = re.compile(r"3\.\d+")
+# What uv fetches from elsewhere, up to its end: any other address is a path to it.
+_REMOTE = re.compile(r"(?<![^\s=@\"'])(git\+(https?|ssh|git)|https?)://\S+")
+_OTHER_FILE = re.compile(r"(-r|-c|--requirements?|--constraints?)$")
+_BETWEEN = re.compile(r"[\s=@,;\"']+")
+_LOGIN = re.compile(r"://[^/\s]+@")
+_TO_A_FILE = re.compile(r"(git\+)?file:(//(localhost)?(?=/))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ class Requirements:
 
 
 def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements:
-    """Read a model's folder. Raises Unservable for what only conda could install."""
+    """Read a model's folder. Raises Unservable for what only conda could install, and what leads out of it."""
     try:
         conda = _yaml(folder / "conda.yaml")
         of_env = _yaml(folder / "python_env.yaml")
@@ -88,6 +94,8 @@ def read(folder: Path, mlflow_version: str, python_version: str) -> Requirements
         lines.append(f"mlflow=={mlflow_version}" if mlflow_version else "mlflow")
     if _asks_for_old_mlflow([*lines, *bounds], mlflow_version):
         lines += OLD_MLFLOW
+    for line in [*lines, *bounds]:
+        _refuse_what_leads_out(line, folder)
     minor = _MINOR.match(str(of_env.get("python") or python_version))
     python = minor[0] if minor else ""
     return Requirements(tuple(lines), python, tuple(bounds), _contents(folder, [*lines, *bounds]))
@@ -150,6 +158,55 @@ def _contents(folder: Path, lines: list[str]) -> tuple[str, ...]:
     root = Path(os.path.normpath(folder))
     found = {path for line in lines for name in _names(line) if (path := _path(root, name))}
     return tuple(f"{path.relative_to(root)} {_digest(path)}" for path in sorted(found))
+
+
+def _refuse_what_leads_out(line: str, folder: Path) -> None:
+    """uv may read what Studio may, and tells what it has read: of paths, only the model's own are for it.
+
+    A line is taken for more than one where uv may do so, and each word for a path, also a part of one: they
+    lead out only if it does.
+    """
+    for part in line.removeprefix("\ufeff").splitlines():
+        words = _BETWEEN.split(_REMOTE.sub("", _without_comment(part)))
+        if any(map(_OTHER_FILE.match, words)):
+            raise Unservable(
+                f"The model's requirements name another file: {_told(line)} Studio reads requirements.txt, and "
+                "constraints.txt where it is named by `-c constraints.txt`. Log the model again with all "
+                "requirements in the one file."
+            )
+        if any(_leads_out(word, folder) for word in words):
+            raise Unservable(
+                f"The model's requirements lead out of its own folder: {_told(line)} Log the model again with "
+                "what it needs among its files, or name a package of the index or an address (https)."
+            )
+
+
+def _without_comment(line: str) -> str:
+    """A sign within quotes begins none."""
+    for found in re.finditer(r"(?:^|\s)#", line):
+        before = line[: found.start()]
+        if not before.count('"') % 2 and not before.count("'") % 2:
+            return before
+    return line
+
+
+def _leads_out(word: str, folder: Path) -> bool:
+    """Whether a word is a path that is not the model's, or one that only uv will know: with a variable in it."""
+    root = Path(os.path.realpath(folder))
+    try:
+        return "${" in word or not all(
+            Path(os.path.realpath(root / path)).is_relative_to(root)
+            and Path(os.path.normpath(root / path)).is_relative_to(root)
+            for plain in (word, unquote(word))
+            for path in (plain, _TO_A_FILE.sub("", plain, 1))
+        )
+    except (OSError, ValueError):  # too long for a name, or with a NUL: no path
+        return False
+
+
+def _told(line: str) -> str:
+    """A line in words for a person, who may be another than the one whose login is in it."""
+    return f"{_LOGIN.sub('://', line)[:200]!r}."
 
 
 def _names(line: str) -> set[str]:

@@ -19,15 +19,17 @@ from tests.support import rows
 from tests.support.processes import until
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what belongs on one worker of `-n`: what shares the running Studio, else a folder's or a file's tests."""
-    for item in items:
-        group = str(item.path)
-        if "live" in getattr(item, "fixturenames", ()):
-            group = "live"
-        elif item.path.parent.name in ("gateway", "kill", "runtime"):  # costly set-ups of their own
-            group = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say what belongs on one worker of `-n`: what shares the running Studio, else a folder's or a file's tests.
+
+    When all are collected it is too late: xdist reads it then, before a conftest is asked.
+    """
+    group = str(item.path)
+    if "live" in getattr(item, "fixturenames", ()):
+        group = "live"
+    elif item.path.parent.name in ("gateway", "kill", "runtime"):  # costly set-ups of their own
+        group = item.path.parent.name
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ class Account:
         os.chown(folder, self.uid, self.gid)
 
     def let_read(self, folder: Path) -> None:
-        """Let it read all of a folder, which stays Studio's. Whoever was let before is no longer."""
+        """Let its group read all of a folder, which stays Studio's. A group that was let before is no longer."""
         for place, _, names in os.walk(folder):
             for name in names:
                 self._show(os.path.join(place, name), 0o640)  # noqa: PTH118 - of many files
@@ -75,23 +75,22 @@ class Account:
             os.chmod(path, mode)  # noqa: PTH101 - of many files
 
 
-def of_replica(replica: int, deployment: int, python: Path) -> Account | None:
-    """The account of a replica that starts by itself; its group is that of all replicas of its deployment.
+def of_replica(replica: int, key: str, python: Path) -> Account | None:
+    """The account of a replica that starts by itself, of the environment's group as those that are forked.
 
+    A model's group so stays as long as its environment: others that serve it go on reading.
     None: it has to run as Studio's user, since that is not root or other accounts cannot run `python`.
     """
     if not reachable(python):
         return None
-    return Account(_first() + replica % _REPLICAS, _first() + deployment % _REPLICAS)
+    return Account(_first() + replica % _REPLICAS, _number(key))
 
 
 def of_template(key: str, python: Path) -> Account | None:
     """The account of an environment's template and of the replicas that it forks. None as above."""
     if not reachable(python):
         return None
-    digest = hashlib.sha256(key.encode()).digest()
-    number = _first() + _REPLICAS + int.from_bytes(digest[:8]) % (_PART - _REPLICAS)
-    return Account(number, number)
+    return Account(_number(key), _number(key))
 
 
 def of_process(pid: int) -> Account | None:
@@ -179,6 +178,12 @@ def _closed(path: Path) -> Path | None:
 def _first() -> int:
     digest = hashlib.sha256(os.fsencode(settings.HOME.root)).digest()
     return FIRST + digest[0] % _PARTS * _PART
+
+
+def _number(key: str) -> int:
+    """Of an environment: its template's, and the group of all that serve its models."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return _first() + _REPLICAS + int.from_bytes(digest[:8]) % (_PART - _REPLICAS)
 
 
 def hand_over(account: Account | None, model: Path, *folders: Path) -> None:

@@ -20,15 +20,17 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils.timezone import now
 
-from endpoints import logs, tasks
+from endpoints import logs
 from endpoints.agent import accounts, children, pulse, record, restarts
 from endpoints.agent.children import Child
 from endpoints.agent.restarts import Restarts
+from endpoints.agent.telling import teller
 from endpoints.agent.templates import Template, Templates
 from endpoints.agent.watching import Watch
 from endpoints.models import Agent as AgentRow
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.lib.notify import REPLICAS, ROUTES, notify
+from studio.lib.processes import Identity
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Agent:
             int, float
         ] = {}  # when a replica that ended is started again, monotonic seconds
         self.adopted = False
+        self.noted: list[Identity] | None = None  # what the record says
         # A signal writes a byte here, so that it ends the wait for events at once.
         self.woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake)
@@ -103,13 +106,14 @@ class Agent:
             self.children[replica.pk] = child
             if replica.state == ReplicaState.STARTING:
                 self.loading.add(replica.pk)
-        self.templates.adopt()
+        noted = record.read()
+        of_replicas = {child.identity.pid for child in self.children.values()}
+        self.templates.adopt({identity.pid for identity in noted} - of_replicas)
         known = {process.identity.pid for process in self._all()}
-        for identity in record.read():
-            if (
-                identity.pid not in known
-            ):  # its row was never told of it, or it is a template without a socket
+        for identity in noted:
+            if identity.pid not in known:  # unknown to its row, or a template without a socket
                 identity.kill_group(signal.SIGKILL)
+        children.sweep_all(known)
         self.adopted = True
         self._record()
 
@@ -137,6 +141,7 @@ class Agent:
                 del waiting[pk]
         self.restarts.keep(rows)
         restarts.clear_loops(rows.values(), self.restarts)
+        self._record()
 
     def guard(self) -> None:
         """What does not wait for the database: a replica that holds too much is ended, and told of later."""
@@ -170,7 +175,7 @@ class Agent:
             log.warning("database away, ending what is noted in the file: %s", failure)
         self.watching.close()
         for child in self.children.values():
-            child.signal(signal.SIGTERM)
+            child.ask_to_end()
         self.templates.end_all()
         deadline = time.monotonic() + _END
         for child in self.children.values():
@@ -251,6 +256,7 @@ class Agent:
             assert template is not None
             log.warning("template=%s is ended: %s", template.key[:8], failure)
             self.templates.drop(template.key)
+            children.sweep(replica)
             return
         except OSError as failure:
             self._lost(replica, None, f"it could not be started: {failure}.")
@@ -271,8 +277,6 @@ class Agent:
 
     def _wait_for(self, template: Template, replica: Replica) -> None:
         """Say so now and then: importing takes seconds. The next look tries again."""
-        if replica.pk not in self.waited:
-            self._record()  # of it, too
         if time.monotonic() - self.waited.get(replica.pk, -_TELL) >= _TELL:
             self.waited[replica.pk] = time.monotonic()
             told = f"the template of its environment is importing, {template.age:.0f} s"
@@ -290,9 +294,8 @@ class Agent:
 
     def _drain(self, replica: Replica, child: Child) -> None:
         if child.asked_at is None:
-            child.asked_at = time.monotonic()
             self._write(replica, state=ReplicaState.DRAINING)
-            child.signal(signal.SIGTERM)
+            child.ask_to_end()
         elif time.monotonic() - child.asked_at > _DRAIN:
             child.signal(signal.SIGKILL)
 
@@ -357,8 +360,12 @@ class Agent:
             log.warning("could not write to the log of replica=%s: %s", replica.pk, failure)
 
     def _record(self) -> None:
+        running = [process.identity for process in self._all()]
+        if running == self.noted:
+            return
         try:
-            record.write(process.identity for process in self._all())
+            record.write(running)
+            self.noted = running
         except OSError as failure:  # the rows know them too
             log.warning("could not note which replicas run: %s", failure)
 
@@ -373,7 +380,7 @@ class Agent:
         Replica.objects.filter(pk=replica.pk).update(**fields)
         Deployment.objects.filter(pk=replica.deployment_id).update(changes=F("changes") + 1)
         notify(ROUTES)
-        transaction.on_commit(lambda: tasks.reconcile.delay(replica.deployment_id), robust=True)
+        transaction.on_commit(lambda: teller.tell(replica.deployment_id), robust=True)
 
 
 @contextmanager

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from django.conf import settings
 
 from endpoints import environments, logs
-from endpoints.agent import accounts
-from endpoints.agent.spawning import fresh_folder, spawn
+from endpoints.agent import accounts, sampling
+from endpoints.agent.spawning import (
+    end_strangers,
+    fresh_folder,
+    remove_folder,
+    remove_left,
+    spawn,
+)
 from endpoints.agent.templates import Template
 from endpoints.models import Replica
 from studio.lib.processes import Identity
@@ -34,7 +40,8 @@ class Child:
     address: str
     exit_watch: int
     parent: subprocess.Popen[bytes] | Template | None = None  # None: of an earlier agent
-    asked_at: float | None = field(default=None)  # when it was asked to end, monotonic seconds
+    asked_at: float | None = None  # when it was asked to end, monotonic seconds
+    family: list[Identity] = field(default_factory=list)  # its processes at that time
 
     def signal(self, number: signal.Signals) -> None:
         self.identity.kill_group(number)
@@ -46,8 +53,16 @@ class Child:
             return self.parent.code_of(self.identity.pid)
         return self.parent.wait() if self.parent is not None else None
 
+    def ask_to_end(self) -> None:
+        """What it has started is remembered: once it has ended, nobody can tell whose that was."""
+        self.asked_at = time.monotonic()
+        self.family = sampling.members(self.identity)
+        self.signal(signal.SIGTERM)
+
     def _end_rest(self) -> None:
-        """Kill what the model has started in its process group and left behind."""
+        """Kill what the model has started and left behind."""
+        for member in self.family:
+            member.kill()
         pid = self.identity.pid
         if not isinstance(self.parent, subprocess.Popen) and Identity.of(pid) is not None:
             return  # it lives, or the pid, and with it the group, is another's by now
@@ -56,15 +71,15 @@ class Child:
 
     def close(self) -> None:
         os.close(self.exit_watch)
-        Path(self.address).unlink(missing_ok=True)
         for folder in (_work_folder(self.replica), _socket_folder(self.replica)):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
 
 def start(replica: Replica, template: Template | None = None) -> Child:
     """Start the model server of a replica, as a fork of the template if there is one.
 
-    Raises OSError when it cannot be started at all, TimeoutError when the template does not answer.
+    Raises OSError when it cannot be started at all; TimeoutError or ConnectionError when the template does
+    not answer: once that has ended, `sweep` ends what it may have forked.
     """
     python = environments.python_of(replica.deployment.environment)
     model = model_folder(replica)
@@ -76,7 +91,7 @@ def start(replica: Replica, template: Template | None = None) -> Child:
     if template is not None:  # a fork runs as what forks it
         account = accounts.of_process(template.identity.pid)
     else:
-        account = accounts.of_replica(replica.pk, replica.deployment_id, python)
+        account = accounts.of_replica(replica.pk, replica.deployment.environment, python)
     accounts.hand_over(account, model, place, meeting)
     log = logs.of_replica(replica)
     if template is not None:
@@ -96,6 +111,19 @@ def _child(
         return Child(replica, identity, address, os.pidfd_open(pid), parent)
     except ProcessLookupError as gone:
         raise OSError("it ended at once") from gone
+
+
+def sweep(replica: Replica) -> None:
+    """End whatever runs for a replica that has no child."""
+    end_strangers(_work_folder(replica.pk), set())
+
+
+def sweep_all(known: set[int]) -> None:
+    """End what runs for replicas in none of these sessions, and delete what is left of earlier ones."""
+    parent = _work_folder(0).parent
+    end_strangers(parent, known)
+    for place in (parent, Path(settings.HOME.sockets)):
+        remove_left(place)
 
 
 def model_folder(replica: Replica) -> Path:

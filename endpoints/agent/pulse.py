@@ -11,6 +11,8 @@ import re
 import socket
 import time
 
+from studio.lib import peers
+
 EVERY = 3.0  # seconds between questions
 SILENT = 10.0  # seconds without an answer after which a replica is not ready
 DEAD = 60.0  # and after which it is ended
@@ -23,8 +25,9 @@ _ANSWER = re.compile(rb"HTTP/1\.[01] 200\b")
 class Pulse:
     """`silence` is how long it has not answered, in seconds; 0: there is no question that it has not answered yet."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, pid: int) -> None:
         self.address = address
+        self.pid = pid
         self.every = EVERY  # seconds between questions
         self.silence = 0.0
         self.asking: socket.socket | None = None  # readable when the answer is there
@@ -65,7 +68,10 @@ class Pulse:
         self.asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self.asking.connect(self.address)
-            self.asking.send(_QUESTION)
+            if peers.pid_of(self.asking) == self.pid:
+                self.asking.send(_QUESTION)
+            else:  # its socket was replaced, perhaps by a link to another's, which shall not answer for it
+                self.close()
         except OSError:  # nobody listens, or too many wait already
             self.close()
 

@@ -26,9 +26,10 @@ def write(running: Iterable[Identity]) -> None:
 
 def read() -> list[Identity]:
     """Those that were noted last. They may have ended since."""
-    if not _path().exists():
+    try:
+        return [Identity(pid, started) for pid, started in json.loads(_path().read_text())]
+    except (FileNotFoundError, ValueError):  # a machine that crashed may leave it empty
         return []
-    return [Identity(pid, started) for pid, started in json.loads(_path().read_text())]
 
 
 def end_all(seconds: float) -> None:

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from django.conf import settings
 
 from endpoints import environments
 from endpoints.agent import accounts
-from endpoints.agent.spawning import fresh_folder, spawn
+from endpoints.agent.spawning import fresh_folder, remove_folder, spawn
 from registry.mlmodel import read as read_mlmodel
 from studio.lib.errors import StudioError
 from studio.lib.processes import Identity
@@ -37,6 +38,7 @@ _IMPORT_PATIENCE = 120.0  # seconds
 _ANSWER_PATIENCE = 2.0  # seconds: a fork takes milliseconds
 _CODE_PATIENCE = 1.0  # seconds from a replica's end to its exit code
 _FAILED_FOR = 600.0  # seconds without a template after one that could not be started
+_OFTEN = 2  # in a row: one that does not fork is not tried again for a while
 _LARGEST = 64 * 1024  # bytes of one packet
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
@@ -53,6 +55,8 @@ class Template:
     codes: dict[int, int] = field(default_factory=dict)  # exit codes by pid, not asked for yet
     began: float = field(default_factory=time.monotonic)
     was_ready: bool = False
+    proved: bool = False  # it has forked
+    mute: bool = False  # it has not told of an end in time
 
     @property
     def age(self) -> float:
@@ -62,33 +66,59 @@ class Template:
     def ready(self) -> bool:
         """Whether it can fork. It listens only once it has imported all."""
         if self.connection is None:
-            self.connection = _connect(address(self.key))
+            self.connection = self._connected()
         self.was_ready |= self.connection is not None
         return self.connection is not None
+
+    def _connected(self) -> socket.socket | None:
+        """Whoever else listens there is not it: replicas have its account, and may write where its socket is."""
+        connection = _connect(address(self.key))
+        if connection is None or _peer(connection) == self.identity.pid:
+            return connection
+        connection.close()
+        return None
 
     def fork(self, model: Path, replica: str, folder: Path, output: int) -> int:
         """Fork a replica that serves `model` on the socket `replica`. Returns its pid.
 
-        Raises OSError when there is none, and TimeoutError when the template does not answer.
+        Raises OSError when there is none; TimeoutError or ConnectionError when the template does not answer.
         """
-        assert self.connection is not None
         asked = {"model": str(model), "socket": replica, "folder": str(folder)}
-        socket.send_fds(self.connection, [json.dumps(asked).encode()], [output])
+        self._send(json.dumps(asked).encode(), output)
         deadline = time.monotonic() + _ANSWER_PATIENCE
-        while time.monotonic() < deadline:
+        while self.connection is not None and time.monotonic() < deadline:
             for told in self._packets(deadline - time.monotonic()):
                 if "pid" in told:
-                    return int(told["pid"])
+                    return self._child(told["pid"])
                 if "error" in told:
                     raise OSError(told["error"])
         raise TimeoutError(f"the template {self.key[:8]} does not answer")
 
+    def _send(self, packet: bytes, descriptor: int) -> None:
+        assert self.connection is not None
+        try:
+            socket.send_fds(self.connection, [packet], [descriptor])
+        except BlockingIOError as full:
+            raise TimeoutError(f"the template {self.key[:8]} does not listen") from full
+
+    def _child(self, pid: object) -> int:
+        """The pid, if a child of this process has it: its packages are not ours, and we shall end what has this pid."""
+        try:
+            if isinstance(pid, int) and psutil.Process(pid).ppid() == self.identity.pid:
+                self.proved = True
+                return pid
+        except (psutil.Error, ValueError):
+            pass
+        raise ConnectionError(f"the template {self.key[:8]} tells of no child of its own")
+
     def code_of(self, pid: int) -> int | None:
         """The exit code of a replica that has ended, negative for a signal. None: the template is gone, too."""
-        deadline = time.monotonic() + _CODE_PATIENCE
-        while pid not in self.codes and self.connection is not None and self.alive:
+        deadline = time.monotonic() + (0 if self.mute else _CODE_PATIENCE)
+        list(self._packets(0))
+        while pid not in self.codes and self.connection is not None:
             left = deadline - time.monotonic()
             if left <= 0:
+                self.mute = True
                 break
             list(self._packets(left))
         return self.codes.pop(pid, None)
@@ -106,17 +136,15 @@ class Template:
         self.identity.kill_group(number)
 
     def close(self) -> None:
-        """Forget a template that has ended. A replica that it forked at the last moment ends too."""
-        for told in self._packets(0):
-            late = Identity.of(int(told.get("pid", 0))) if told.get("pid") else None
-            if late is not None:
-                late.kill_group(signal.SIGKILL)
+        """Forget a template that has ended. What it forked at the last moment ends when its replica is started."""
+        list(self._packets(0))
         if self.process is not None:
             self.process.wait()
         if self.connection is not None:
             self.connection.close()
+            self.connection = None
         os.close(self.exit_watch)
-        address(self.key).unlink(missing_ok=True)
+        remove_folder(address(self.key).parent)
 
     def _packets(self, patience: float) -> Iterator[dict[str, Any]]:
         """What has come, waited for that long. Exit codes are kept; the rest is returned."""
@@ -127,15 +155,28 @@ class Template:
                 packet = self.connection.recv(_LARGEST)
             except OSError:
                 packet = b""
-            if not packet:
+            told = _understood(packet)
+            if told is None:
                 self.connection.close()
                 self.connection = None
                 return
-            told = json.loads(packet)
             if "ended" in told:
                 self.codes[told["ended"]] = told["code"]
+                self.mute = False
             yield told
             patience = 0
+
+
+def _understood(packet: bytes) -> dict[str, Any] | None:
+    """What a packet tells. None: it is the end, or nothing that a template says."""
+    try:
+        told = json.loads(packet)
+    except ValueError:
+        return None
+    if not isinstance(told, dict):
+        return None
+    of_an_end = ("ended", "code") if "ended" in told else ()
+    return told if all(isinstance(told.get(key), int) for key in of_an_end) else None
 
 
 class Templates:
@@ -144,13 +185,17 @@ class Templates:
     def __init__(self) -> None:
         self.running: dict[str, Template] = {}
         self._failed_at: dict[str, float] = {}
+        self._dropped: dict[str, int] = {}  # how often in a row, without a fork
 
-    def adopt(self) -> None:
-        """Find again those of an earlier agent. One that was still importing cannot be found, and is swept."""
+    def adopt(self, noted: set[int]) -> None:
+        """Find again those of an earlier agent, which has noted these pids, replicas apart.
+
+        One that was still importing cannot be found, and is swept.
+        """
         for path in settings.HOME.sockets.glob(f"{_PREFIX}*/s"):
-            template = _found(path)
+            template = _found(path, noted)
             if template is None:
-                path.unlink(missing_ok=True)
+                remove_folder(path.parent)
             elif template.key not in self.running:
                 self.running[template.key] = template
                 log.info("adopted template=%s pid=%s", template.key[:8], template.identity.pid)
@@ -175,7 +220,7 @@ class Templates:
         """Hear them, and forget those that have ended; give up one that imports for too long."""
         for key, template in list(self.running.items()):
             template.hear()
-            if not template.was_ready and template.age > _IMPORT_PATIENCE:
+            if not template.ready() and not template.was_ready and template.age > _IMPORT_PATIENCE:
                 template.end()
             if not template.alive:
                 self._forget(key)
@@ -186,6 +231,9 @@ class Templates:
         template.end()
         select.select([template.exit_watch], [], [], _ANSWER_PATIENCE)
         template.close()
+        self._dropped[key] = 1 if template.proved else self._dropped.get(key, 0) + 1
+        if self._dropped[key] > _OFTEN:
+            self._give_up(key, "it does not fork")
 
     def end_all(self) -> None:
         for key in list(self.running):
@@ -207,6 +255,7 @@ class Templates:
             why,
         )
         self._failed_at[key] = time.monotonic()
+        self._dropped.pop(key, None)
 
 
 TOO_BIG = 5  # the template's exit code when it holds more than it may
@@ -239,13 +288,13 @@ def _start(key: str, model: Path) -> Template:
     return Template(key, identity, os.pidfd_open(process.pid), process)
 
 
-def _found(path: Path) -> Template | None:
-    """The template that listens on this socket, of an earlier agent. None: nobody does."""
+def _found(path: Path, noted: set[int]) -> Template | None:
+    """The template that listens on this socket, of an earlier agent. None: nobody does, or another."""
     connection = _connect(path)
     if connection is None:
         return None
     identity = Identity.of(_peer(connection))
-    if identity is None:
+    if identity is None or identity.pid not in noted:
         connection.close()
         return None
     key = path.parent.name.removeprefix(_PREFIX)
@@ -258,8 +307,8 @@ def _has_mlflow(environment: Path) -> bool:
 
 
 def _connect(path: Path) -> socket.socket | None:
-    """None: nobody listens there, not yet or no longer."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """None: nobody listens there, not yet or no longer, or too many wait."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     with contextlib.suppress(OSError):
         connection.connect(str(path))
         return connection

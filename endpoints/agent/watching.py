@@ -104,7 +104,7 @@ class Watch:
             self.pulses.pop(pk).close()
         for pk, child in children.items():
             if pk not in self.pulses:
-                self.pulses[pk] = Pulse(child.address)
+                self.pulses[pk] = Pulse(child.address, child.identity.pid)
             self.pulses[pk].every = _LOADING if pk in loading else pulse.EVERY
             self.pulses[pk].look()
 

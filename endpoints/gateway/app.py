@@ -23,7 +23,7 @@ from endpoints.gateway.inbox import ClientGone, Inbox
 from endpoints.gateway.limits import Limits
 from endpoints.gateway.pool import Pool, Request
 from endpoints.gateway.reply import Reply, Send
-from endpoints.gateway.routes import Route, authorised, choose
+from endpoints.gateway.routes import Replica, Route, authorised, choose
 from endpoints.gateway.table import LiveTable
 from endpoints.gateway.watch import Message, Receive, Watch
 
@@ -181,24 +181,24 @@ class Gateway:
         chosen = choose(route, self._random, self._pool.busy)
         if chosen is None:
             raise _nobody(route)
-        deployment, addresses = chosen
+        deployment, replicas = chosen
         reply.deployment = deployment.name
-        if deployment.stopped and not addresses:
+        if deployment.stopped and not replicas:
             raise Unavailable(
                 f"The deployment {deployment.name!r} of this endpoint is stopped: it can be started on its page in Studio."
             )
-        answer = await self._ask(addresses, request)
+        answer = await self._ask(replicas, request)
         try:
             await reply.pass_on(answer)
         finally:
             answer.close()
 
-    async def _ask(self, addresses: list[str], request: Request) -> Answer:
+    async def _ask(self, replicas: list[Replica], request: Request) -> Answer:
         """Ask the first replica that can be reached. To one that cannot, nothing was sent."""
         reason = "no replica is ready"
-        for address in addresses:
+        for replica in replicas:
             try:
-                return await self._pool.ask(address, request)
+                return await self._pool.ask(replica, request)
             except Unreachable as failure:
                 reason = failure.message
         raise Unavailable(
@@ -209,7 +209,7 @@ class Gateway:
 
 def _nobody(route: Route) -> NotFound:
     """Why no deployment was chosen, in words that its page in Studio goes on from."""
-    if any(deployment.addresses for deployment in route.deployments):
+    if any(deployment.replicas for deployment in route.deployments):
         return NotFound(
             f"No deployment takes traffic on the endpoint {route.name!r}: its page in Studio shows them."
         )

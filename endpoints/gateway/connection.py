@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from endpoints.gateway.errors import BadAnswer, Headers, Silence
+from studio.lib import peers
 
 # Bytes of an answer that are held for a slow reader; beyond them the replica has to wait.
 HELD = 256 * 1024
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         self.address = address
         self.loop = loop
         self.closed = False
+        self.peer = 0  # the pid of who answers on it
         self._owner = owner
         self._parser = HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -138,6 +140,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.peer = peers.pid_of(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer

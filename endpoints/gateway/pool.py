@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from endpoints.gateway.connection import Answer, Connection
 from endpoints.gateway.errors import Silence, Unreachable
+from endpoints.gateway.routes import Replica
 
 CONNECT = 1.0  # seconds
 FULL = 0.01  # seconds until a socket whose queue is full is tried again
@@ -37,19 +38,19 @@ class Pool:
         replica = self._replicas.get(address)
         return len(replica.busy) if replica else 0
 
-    async def ask(self, address: str, request: Request) -> Answer:
+    async def ask(self, replica: Replica, request: Request) -> Answer:
         """Send, and return when the head of the answer is there. The caller closes the answer in the end.
 
         A kept connection may have been closed by the replica just now: if nothing came back on it, the request
         is sent once more, on a new one. Raises Unreachable, when nobody listens, and BadAnswer.
         """
-        kept = self._kept(address)
+        kept = self._kept(replica.address)
         if kept is not None:
             try:
                 return await self._ask_on(kept, request)
             except Silence:
                 pass
-        return await self._ask_on(await self._connect(address), request)
+        return await self._ask_on(await self._connect(replica), request)
 
     def close(self) -> None:
         """Close every connection. Answers that are under way are given up."""
@@ -91,7 +92,15 @@ class Pool:
         # The last one used: the others grow old, and the replica closes them.
         return replica.idle.pop() if replica and replica.idle else None
 
-    async def _connect(self, address: str) -> Connection:
+    async def _connect(self, replica: Replica) -> Connection:
+        """A model may have put a link to another's socket in the place of its own: we, as root, would follow it."""
+        connection = await self._connect_to(replica.address)
+        if replica.pid is None or connection.peer == replica.pid:
+            return connection
+        connection.close()
+        raise Unreachable("The model server's socket leads to another process.")
+
+    async def _connect_to(self, address: str) -> Connection:
         try:
             async with asyncio.timeout(CONNECT):
                 while True:

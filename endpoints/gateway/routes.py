@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,8 +43,9 @@ SELECT json_build_object(
                     'name', deployment.name,
                     'traffic', deployment.traffic,
                     'stopped', deployment.wanted = 'stopped',
-                    'addresses', (
-                        SELECT coalesce(json_agg(replica.address ORDER BY replica.id), '[]')
+                    'replicas', (
+                        SELECT coalesce(json_agg(json_build_array(replica.address, replica.pid)
+                            ORDER BY replica.id), '[]')
                         FROM endpoints_replica replica
                         WHERE replica.deployment_id = deployment.id
                         AND replica.state = 'ready' AND replica.wanted AND replica.address <> ''
@@ -61,11 +62,16 @@ SELECT json_build_object(
 """
 
 
+class Replica(NamedTuple):
+    address: str  # a Unix socket
+    pid: int | None = None  # of who shall listen there; None: it is not known
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     name: str
     traffic: int  # percent
-    addresses: tuple[str, ...] = ()  # Unix sockets of its ready replicas
+    replicas: tuple[Replica, ...] = ()  # those that are ready
     stopped: bool = False  # by a person
 
 
@@ -100,7 +106,12 @@ def table_from(text: str) -> Table:
 
 def _route(told: dict[str, Any]) -> Route:
     deployments = (
-        Deployment(one["name"], one["traffic"], tuple(one["addresses"]), one["stopped"])
+        Deployment(
+            one["name"],
+            one["traffic"],
+            tuple(Replica(*replica) for replica in one["replicas"]),
+            one["stopped"],
+        )
         for one in told["deployments"]
     )
     return Route(told["name"], tuple(told["keys"]), tuple(deployments), frozenset(told["users"]))
@@ -122,7 +133,7 @@ def authorised(table: Table, endpoint_name: str, presented_secret: str) -> bool:
 
 def choose(
     route: Route, random: Random, busy: Callable[[str], int]
-) -> tuple[Deployment, list[str]] | None:
+) -> tuple[Deployment, list[Replica]] | None:
     """Draw a deployment by its share of the traffic. Its ready replicas come with it, the least busy first.
 
     None: no deployment takes traffic. The list is empty when the chosen one has no ready replica: another
@@ -132,4 +143,4 @@ def choose(
     if not taking:
         return None
     [chosen] = random.choices(taking, [deployment.traffic for deployment in taking])
-    return chosen, sorted(chosen.addresses, key=lambda address: (busy(address), random.random()))
+    return chosen, sorted(chosen.replicas, key=lambda one: (busy(one.address), random.random()))

@@ -2,7 +2,7 @@
 
 The process writes on to the same file, so what the file has outgrown is copied beside it and the file is
 emptied: whoever appends (O_APPEND) goes on at its new end. What is written between the last byte that was
-copied and the emptying, some microseconds, is lost.
+copied and the emptying, some microseconds, is lost. Of a process that writes faster than is copied, more is.
 
 Positions count all bytes that were ever written, so that a reader knows his place whatever was dropped. The
 older file tells in its first line how many bytes came before it.
@@ -15,7 +15,6 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +26,7 @@ UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errn
 _FIRST_LINE = re.compile(rb"\((\d+) bytes of this log were dropped before this line\)\n")
 _LONGEST_FIRST_LINE = 100  # bytes
 _PIECE = 64 * 1024  # bytes that are looked through for the end of a line
+_COPIED_AT_ONCE = 1 << 20  # bytes
 _TRIES = 5  # to read while the file is emptied
 
 
@@ -72,8 +72,9 @@ def tail(path: Path, most: int) -> bytes:
 def shorten(path: Path, longest: int) -> bool:
     """Once the file is longer than `longest` bytes, keep its last ones in an older file and empty it.
 
-    On disk it is then at most twice as long, and what is added between two calls. True: it was done. While the
-    disk is full, or another process is at it, nothing is.
+    On disk it is then at most twice as long, and what is added between two calls and during one, of which no
+    more than once the length is kept. True: it was done. While the disk is full, or another process is at it,
+    nothing is.
     """
     if _size(path) <= longest and not _draft(path).exists():
         return False
@@ -114,12 +115,19 @@ def _shorten(path: Path, file: BinaryIO, longest: int) -> bool:
         copy.write(
             b"(%d bytes of this log were dropped before this line)\n" % (layout.base + begin)
         )
-        for _ in range(2):  # the second time, what came while the first was written
-            shutil.copyfileobj(file, copy, 1 << 20)
+        # The second time, what came while the first was written. Not all of it: it may come without end.
+        for most in (size - begin, longest):
+            _copy(file, copy, most)
             copy.flush()
         os.ftruncate(file.fileno(), 0)
     _draft(path).replace(_older(path))
     return True
+
+
+def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:
+    while most > 0 and (piece := source.read(min(most, _COPIED_AT_ONCE))):
+        target.write(piece)
+        most -= len(piece)
 
 
 def _layout(path: Path) -> _Layout:

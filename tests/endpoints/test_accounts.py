@@ -113,8 +113,14 @@ def look(home: Home, python: Path) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def some(python: Path, replica: int = 1, deployment: int = 1) -> Account:
-    account = accounts.of_replica(replica, deployment, python)
+def some(python: Path, replica: int = 1, key: str = "key") -> Account:
+    account = accounts.of_replica(replica, key, python)
+    assert account is not None
+    return account
+
+
+def template(python: Path, key: str = "key") -> Account:
+    account = accounts.of_template(key, python)
     assert account is not None
     return account
 
@@ -135,11 +141,15 @@ class TestWho:
         assert seen["home"] == str(home.root / "replicas" / "looks")
 
     def test_each_replica_and_each_template_is_somebody_else(self, python: Path) -> None:
-        found = [some(python, 1, 1), some(python, 2, 1), some(python, 3, 2)]
-        templates = [accounts.of_template(key, python) for key in ("key", "other")]
-        assert len({account.uid for account in [*found, *filter(None, templates)]}) == 5
-        assert found[0].gid == found[1].gid != found[2].gid
-        assert len({account.gid for account in [*found, *filter(None, templates)]}) == 4
+        found = [some(python, 1, "key"), some(python, 2, "key"), some(python, 3, "other")]
+        templates = [template(python, key) for key in ("key", "other")]
+        assert len({account.uid for account in [*found, *templates]}) == 5
+
+    def test_who_serves_models_of_an_environment_has_its_group(self, python: Path) -> None:
+        found = [some(python, 1, "key"), some(python, 2, "key"), some(python, 3, "other")]
+        one, other = template(python, "key").gid, template(python, "other").gid
+        assert [account.gid for account in found] == [one, one, other]
+        assert one != other
 
     def test_a_template_keeps_its_account(self, python: Path) -> None:
         assert accounts.of_template("key", python) == accounts.of_template("key", python)
@@ -154,13 +164,13 @@ class TestWho:
 
 
 class TestReach:
-    def test_it_reads_its_model_and_no_other(
+    def test_it_reads_its_model_and_none_of_another_environment(
         self, look: Callable[..., dict[str, Any]], python: Path
     ) -> None:
         mine, other = model_of(1), model_of(2)
-        account = some(python, 1, 1)
+        account = some(python, 1)
         accounts.hand_over(account, mine)
-        accounts.hand_over(some(python, 2, 2), other)
+        accounts.hand_over(some(python, 2, "other"), other)
         seen = look(account, mine / "data" / "model.pkl", other / "data" / "model.pkl", other)
         assert list(seen.values())[:3] == ["of 1", "PermissionError", "PermissionError"]
 
@@ -169,10 +179,19 @@ class TestReach:
     ) -> None:
         model = model_of(1)
         for replica in (1, 2):
-            accounts.hand_over(some(python, replica, 1), model)
+            accounts.hand_over(some(python, replica), model)
         for replica in (1, 2):
-            seen = look(some(python, replica, 1), model / "data" / "model.pkl")
+            seen = look(some(python, replica), model / "data" / "model.pkl")
             assert seen[str(model / "data" / "model.pkl")] == "of 1"
+
+    def test_one_that_starts_by_itself_takes_no_model_away_from_those_that_were_forked(
+        self, look: Callable[..., dict[str, Any]], python: Path
+    ) -> None:
+        file = model_of(1) / "data" / "model.pkl"
+        accounts.hand_over(template(python), file.parent.parent)
+        accounts.hand_over(some(python), file.parent.parent)
+        for account in (template(python), some(python)):
+            assert look(account, file)[str(file)] == "of 1"
 
     def test_what_is_copied_for_nobody_yet_is_read_by_nobody(
         self, look: Callable[..., dict[str, Any]], python: Path
@@ -192,7 +211,7 @@ class TestReach:
         (home.logs / "1").mkdir()
         (home.logs / "1" / "1.log").write_text("x")
         (home.root / "replicas" / "2").mkdir()
-        accounts.hand_over(some(python, 2, 2), model_of(2), home.root / "replicas" / "2")
+        accounts.hand_over(some(python, 2, "other"), model_of(2), home.root / "replicas" / "2")
         (home.root / "replicas" / "2" / "left").write_text("x")
         closed = [
             home.root,
@@ -215,7 +234,7 @@ class TestReach:
         self, look: Callable[..., dict[str, Any]], python: Path, home: Home
     ) -> None:
         folder = spawning.fresh_folder(home.sockets / "replica-2")
-        accounts.hand_over(some(python, 2, 2), model_of(2), folder)
+        accounts.hand_over(some(python, 2), model_of(2), folder)
         bare = home.sockets / "redis.sock"
         code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
         with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
@@ -262,7 +281,7 @@ class TestWhere:
     ) -> None:
         accounts.reachable.cache_clear()
         monkeypatch.setattr("os.geteuid", lambda: 1000)
-        assert accounts.of_replica(1, 1, python) is None
+        assert accounts.of_replica(1, "key", python) is None
         assert accounts.of_template("key", python) is None
         assert accounts.warning() == ""
 
@@ -290,7 +309,7 @@ class TestWhere:
         mode = closed.stat().st_mode
         accounts.reachable.cache_clear()
         with caplog.at_level(logging.WARNING, "endpoints.agent.accounts"):
-            assert accounts.of_replica(1, 1, python) is None
+            assert accounts.of_replica(1, "key", python) is None
             assert accounts.of_template("key", python) is None
         (told,) = caplog.messages
         assert f"with the rights of root, not under accounts of their own: {closed} is" in told
@@ -305,7 +324,7 @@ class TestWhere:
         python.unlink()
         python.write_text("#!/bin/sh\necho broken machine >&2; exit 3\n")
         python.chmod(0o755)
-        assert accounts.of_replica(1, 1, python) is None
+        assert accounts.of_replica(1, "key", python) is None
         assert "broken machine" in caplog.text
 
     def test_no_folder_that_is_not_studios_is_touched(self, home: Home) -> None:
@@ -356,6 +375,9 @@ class TestReplica:
             assert account is not None
             place = Path(child.address).stat()
             assert place.st_uid == account.uid
+            group = template(environments.python_of("standin"), "standin").gid
+            model = home.models / str(replica.deployment_id)
+            assert (account.gid, model.stat().st_gid) == (group, group)
             assert Path(child.address).parent.stat().st_mode & 0o777 == 0o700
             child.signal(signal.SIGTERM)
             assert child.exit_code() is not None

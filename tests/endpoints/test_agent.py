@@ -97,9 +97,10 @@ class TestStart:
         replica = make_one()
         enqueued()
         before = Deployment.objects.get().changes
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True) as told:
             see(agent, replica, ReplicaState.READY)
-        assert enqueued() == [replica.deployment_id] * 2  # started, ready
+        assert len(told) == 2  # started, ready
+        assert set(enqueued()) == {replica.deployment_id}
         assert Deployment.objects.get().changes == before + 2
 
     def test_a_start_that_could_not_be_noted_is_noted_later(
@@ -295,6 +296,15 @@ class TestEnd:
         os.kill(ready.pid, signal.SIGKILL)
         see(agent, ready, ReplicaState.GONE)
         until(lambda: gone(grandchild), "the grandchild ended")
+
+    def test_asked_to_end_it_takes_along_who_has_left_its_group(
+        self, agent: Agent, make_one: MakeOne
+    ) -> None:
+        ready = see(agent, make_one("runaway"), ReplicaState.READY)
+        path = settings.HOME.models / str(ready.deployment_id) / "grandchild"
+        Replica.objects.filter(pk=ready.pk).update(wanted=False)
+        see(agent, ready, ReplicaState.GONE)
+        until(lambda: gone(int(path.read_text())), "the grandchild ended")
 
     def test_a_clean_end_leaves_no_process_and_rows_that_ask_for_a_start(
         self, agent: Agent, make_one: MakeOne, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
 
@@ -11,6 +12,7 @@ from django.utils.timezone import now
 
 from endpoints import lifecycle, services, steps
 from endpoints.decide import Action, Seen
+from endpoints.lease import Lease, lease
 from endpoints.lifecycle import DOING
 from endpoints.models import Attempt, Deployment, Replica, ReplicaState, State, Wanted
 from endpoints.steps import Done, Work
@@ -65,6 +67,24 @@ def test_who_was_away_longer_than_the_lease_lasts_does_nothing_late(
         DOING[action](Work(deployment, last_attempt(deployment), Event()))
     assert rows() == before
     assert deployment.attempts.count() == 1
+
+
+def test_who_was_away_since_it_took_the_lease_does_nothing_in_anothers_name(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = deploy(alice, servable())
+
+    @contextmanager
+    def late(pk: int) -> Iterator[Lease | None]:
+        with lease(pk) as held:
+            soon = now() + timedelta(minutes=1)
+            Deployment.objects.update(lease_holder="another", lease_until=soon)
+            yield held
+
+    monkeypatch.setattr(lifecycle, "lease", late)
+    assert not lifecycle.reconcile(deployment.pk)
+    row = Deployment.objects.get()
+    assert (row.state, row.lease_holder) == (State.QUEUED, "another")
 
 
 def test_a_step_that_fails_when_the_lease_is_anothers_fails_nothing(

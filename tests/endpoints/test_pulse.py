@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def one(tmp_path: Path, clock: Clock) -> Iterator[Pulse]:
-    made = Pulse(str(tmp_path / "replica.sock"))
+    made = Pulse(str(tmp_path / "replica.sock"), os.getpid())
     yield made
     made.close()
 
@@ -152,6 +153,19 @@ def test_where_nobody_listens_there_is_no_answer(
     (tmp_path / "replica.sock").unlink()
     look(one, clock, 5)
     assert one.silence == 15
+
+
+def test_another_process_does_not_answer_for_it(
+    server: Server, clock: Clock, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "replica.sock")
+    one = Pulse(str(tmp_path / "link"), os.getppid())
+    one.look()
+    asking, _ = server.listening.accept()
+    with asking:
+        assert asking.recv(1000) == b""
+    look(one, clock, 1)
+    assert (one.silence, one.well) == (1, False)
 
 
 def test_where_too_many_wait_already_nobody_waits_either(

@@ -195,6 +195,104 @@ class TestRefusals:
         with pytest.raises(Unservable, match="environment files cannot be read"):
             read(folder, **{name: text})
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "-r /some/secret",
+            "-r\t../secret",
+            "-r=../secret",
+            '--requirement "/some/secret"',
+            "--requirement=/some/secret",
+            "-r ${HOME}/secret",
+            "-r more.txt",
+            "-r https://example.org/more.txt",
+            "-c /some/secret",
+            "--constraint=more.txt",
+            "--no-index -r /some/secret",
+            "numpy --hash=sha256:00 -r /some/secret",
+            "\ufeff-r /some/secret",
+            "-r \\",
+        ],
+    )
+    def test_a_line_that_names_another_file_of_requirements(self, folder: Path, line: str) -> None:
+        """What is in it would be told as a name that is no package's."""
+        (folder / "more.txt").write_text("numpy\n")
+        for name in ("requirements__txt", "constraints__txt"):
+            with pytest.raises(Unservable, match="name another file") as refused:
+                read(folder, **{"requirements__txt": "mlflow\n-c constraints.txt", name: line})
+            assert repr(line.removeprefix("\ufeff"))[1:-1] in refused.value.message
+            (folder / name.replace("__", ".")).unlink()
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "/some/secret.whl",
+            "../secret.whl",
+            "wheels/../../secret.whl",
+            "a package/../../secret",
+            "file:///some/secret.whl",
+            "own @ file:///some/secret.whl",
+            "own @ file://localhost/some/secret.whl",
+            "own@/some/secret.whl ; python_version > '3'",
+            "own @ file:../secret.whl",
+            "own @ file:%2e%2e/secret.whl",
+            "own @ git+file:///some/secret",
+            "own @ other:///../../secret.whl",
+            "own @ ${HOME}/secret.whl",
+            "${HOME}/secret.whl",
+            "-e ../secret",
+            "--find-links /some/secret",
+            "--find-links='/some/a #secret'",
+            "--index-url=file:///some/secret",
+            "numpy  # of the team\u2028/some/secret.whl",
+            "link/secret.whl",
+        ],
+    )
+    def test_a_path_that_leads_out_of_the_models_folder(self, folder: Path, line: str) -> None:
+        (folder / "link").symlink_to("/some")
+        with pytest.raises(Unservable, match="lead out of its own folder") as refused:
+            read(folder, requirements__txt=f"mlflow\n{line}\n")
+        assert line.rpartition("\u2028")[2].removeprefix("-e ") in refused.value.message
+
+    @pytest.mark.parametrize("text", ["numpy\n  -r /some/secret", "numpy # it\n  -r /some/secret"])
+    def test_a_line_within_a_line_of_the_pip_section(self, folder: Path, text: str) -> None:
+        conda = f"dependencies:\n- pip:\n  - |\n    {text}\n".replace("\n  -r", "\n    -r")
+        with pytest.raises(Unservable, match="name another file"):
+            read(folder, conda__yaml=conda)
+
+    def test_a_line_in_the_version_of_the_mlflow_that_logged_it(self, folder: Path) -> None:
+        with pytest.raises(Unservable, match="name another file"):
+            requirements.read(folder, "3.1\n-r /some/secret", "")
+
+    def test_a_login_in_a_line_that_is_refused_is_not_told(self, folder: Path) -> None:
+        with pytest.raises(Unservable) as refused:
+            read(folder, requirements__txt="-r https://ana:s3cret@example.org/more.txt")
+        assert "s3cret" not in refused.value.message
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "own @ https://example.org/../own.whl?at=/main",
+            "own @ git+https://ana@example.org/own.git@main#subdirectory=/own",
+            "git+ssh://git@example.org/own.git",
+            "--index-url https://${NAME}:${TOKEN}@example.org/simple",
+            "--extra-index-url=https://example.org/simple",
+            '--find-links "https://example.org/wheels"',
+            "--trusted-host example.org",
+            "--pre",
+            "--no-binary :all:",
+            "numpy==1.26 --hash=sha256:00 \\",
+            "numpy  # not -r ../more.txt, nor /some/secret",
+            "numpy ; python_version > '3'  # as in ../more.txt",
+            "./wheels/own.whl[extra]",
+            "own @ file:wheels/../own.whl",
+        ],
+    )
+    def test_an_address_an_option_and_a_path_within_are_taken(
+        self, folder: Path, line: str
+    ) -> None:
+        assert read(folder, requirements__txt=f"mlflow\n{line}\n").lines[:2] == ("mlflow", line)
+
     def test_bytes_that_are_no_text_are_told(self, folder: Path) -> None:
         (folder / "requirements.txt").write_bytes(b"mlflow\n\xff\xfe\n")
         with pytest.raises(Unservable, match="environment files cannot be read"):

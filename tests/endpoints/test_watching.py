@@ -299,4 +299,4 @@ def routed(replica: Replica) -> list[str]:
         cursor.execute(SQL)
         (told,) = cursor.fetchone()
     route = table_from(told).routes[replica.deployment.endpoint.name]
-    return [address for deployment in route.deployments for address in deployment.addresses]
+    return [address for deployment in route.deployments for address, _ in deployment.replicas]

@@ -14,10 +14,12 @@ from django.conf import settings
 from django.utils.timezone import now
 
 from endpoints import environments, interpreters, lifecycle, requirements, services
+from endpoints.agent.telling import teller
 from endpoints.models import Attempt, Deployment, Endpoint, Replica, ReplicaState
 from registry.models import ModelVersion
 from studio.accounts.models import User
 from studio.accounts.permissions import WORKSPACE
+from tests.support.processes import until
 from tests.support.rows import make_version
 
 _numbers = itertools.count(1)
@@ -124,6 +126,7 @@ def bring_live(deployment: Deployment) -> Deployment:
 
 def enqueued() -> list[int]:
     """The deployments that the broker was told to have reconciled, in order; told once."""
+    until(teller.settled, "the broker was told")
     with redis.Redis.from_url(settings.REDIS_URL) as broker:
         messages: Any = broker.lrange("celery", 0, -1)
         broker.delete("celery")

@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,8 @@ class Template:
             selector.register(self._woken, selectors.EVENT_READ, self._drain)
             selector.register(self._listener, selectors.EVENT_READ, self._accept)
             if self._agent is not None:
-                selector.register(self._agent, selectors.EVENT_READ, self._answer)
+                answer = partial(self._answer, self._agent)
+                selector.register(self._agent, selectors.EVENT_READ, answer)
             for key, _ in selector.select(_TICK):
                 react: Callable[[], None] = key.data
                 react()
@@ -89,16 +91,17 @@ class Template:
             self._agent.close()
         self._agent, _ = self._listener.accept()
 
-    def _answer(self) -> None:
-        assert self._agent is not None
+    def _answer(self, agent: socket.socket) -> None:
+        if agent is not self._agent:  # another has come meanwhile
+            return
         descriptors: list[int] = []
         try:
-            packet, descriptors, _, _ = socket.recv_fds(self._agent, _LARGEST, 1)
+            packet, descriptors, _, _ = socket.recv_fds(agent, _LARGEST, 1)
         except OSError:
             packet = b""
         try:
             if not packet:
-                self._agent.close()
+                agent.close()
                 self._agent = None
                 return
             self._tell(self._fork(json.loads(packet), descriptors[0]))

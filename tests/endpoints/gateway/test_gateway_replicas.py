@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -13,6 +15,7 @@ from tests.endpoints.gateway.kit import (
     Gateway,
     MakeEndpoint,
     MakeGateway,
+    Rows,
     eventually,
     raw_request,
     request_head,
@@ -163,6 +166,24 @@ def test_a_replica_whose_socket_never_was_is_503(
     server = make_server()
     server.address += "-elsewhere"
     assert gateway.score(make_endpoint(gateway, server)).status_code == 503
+
+
+def test_a_socket_that_leads_to_another_process_is_as_if_nobody_listened(
+    gateway: Gateway, make_server: MakeServer, rows: Rows, tmp_path: Path
+) -> None:
+    """A model has put a link to another's socket in the place of its own."""
+    other, link = make_server(), tmp_path / "s"
+    link.symlink_to(other.address)
+    with rows.told():
+        endpoint = rows.endpoint()
+        rows.deployment(endpoint, "blue", 100, str(link))
+        rows.update("endpoints_replica", {"pid": os.getppid()}, address=str(link))
+    eventually(lambda: gateway.knows(endpoint))
+    assert gateway.score(endpoint).status_code == 503
+    assert other.requests == []
+    with rows.told():
+        rows.update("endpoints_replica", {"pid": os.getpid()}, address=str(link))
+    eventually(lambda: gateway.score(endpoint).status_code == 200)
 
 
 def test_replicas_share_the_work(

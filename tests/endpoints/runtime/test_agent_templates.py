@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import pytest
 from django.conf import settings
 
 from endpoints import environments, logs
-from endpoints.agent import templates
+from endpoints.agent import children, templates
 from endpoints.agent.agent import Agent
 from endpoints.agent.templates import Template
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.accounts.models import User
 from studio.lib.processes import Identity
 from tests.endpoints.runtime.model_server_kit import NEWEST, PATIENCE, Environment
+from tests.support.agents import making_agents
 from tests.support.processes import until
 from tests.support.serving import last_attempt, make_deployment
 
@@ -29,21 +31,14 @@ KEY = "real"
 
 @pytest.fixture
 def make_agent(db: None) -> Iterator[Callable[[], Agent]]:
-    made: list[Agent] = []
+    with making_agents() as make_one:
 
-    def make() -> Agent:
-        made.append(Agent())
-        made[-1].adopt()
-        return made[-1]
+        def make() -> Agent:
+            made = make_one()
+            made.adopt()
+            return made
 
-    yield make
-    for agent in made:
-        agent.end_all()
-        for pk in list(agent.children):
-            agent._forget(pk)
-    wake = signal.set_wakeup_fd(-1)
-    for descriptor in [*(agent.woken for agent in made), wake]:
-        os.close(descriptor)
+        yield make
 
 
 @pytest.fixture
@@ -94,6 +89,12 @@ def answers(replica: Replica) -> bool:
 
 def the_log(replica: Replica) -> str:
     return "\n".join(logs.read(logs.of_replica(replica)).lines)
+
+
+def at_work_for(replica: Replica) -> list[int]:
+    """Who runs in the replica's folder."""
+    place = str(Path(settings.HOME.root) / "replicas" / str(replica.pk))
+    return [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == place]
 
 
 def kill(pid: int | None, number: signal.Signals = signal.SIGKILL) -> None:
@@ -203,6 +204,80 @@ def test_one_that_has_been_idle_is_forgotten_and_started_when_needed(
     assert former.process is not None
     assert former.process.returncode == 0
     assert answers(ready(agent, make_replica()))
+
+
+def test_one_that_is_started_for_later_is_kept_however_late_that_is(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(agent, make_replica())
+    kill(the_template(agent).identity.pid)
+    until(lambda: not the_template(agent).alive, "it is dead")
+
+    def another() -> bool:
+        agent.reconcile()
+        return the_template(agent).connection is not None
+
+    until(another, "another has imported", PATIENCE)
+    monkeypatch.setattr(templates, "_IMPORT_PATIENCE", 0)
+    agent.reconcile()
+    assert the_template(agent).alive
+
+
+def test_one_that_never_forks_in_time_is_given_up_and_leaves_no_replica(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "_ANSWER_PATIENCE", 0)
+    replica = ready(agent, make_replica())
+    assert agent.templates.running == {}
+    assert at_work_for(replica) == [replica.pid]
+
+
+def test_what_an_agent_had_no_time_to_note_is_ended_by_the_next(
+    make_agent: Callable[[], Agent], make_replica: Callable[[], Replica]
+) -> None:
+    earlier = make_agent()
+    ready(earlier, make_replica())
+    unnoted = make_replica()
+    forked = children.start(unnoted, the_template(earlier))
+    by_itself = children.start(make_replica())
+    later = make_agent()
+    until(lambda: not forked.identity.alive(), "the fork has ended")
+    until(lambda: not by_itself.identity.alive(), "the other has ended")
+    again = ready(later, unnoted)
+    assert at_work_for(again) == [again.pid]
+    by_itself.exit_code()
+
+
+def test_who_else_listens_in_its_place_is_no_template(
+    make_agent: Callable[[], Agent], make_replica: Callable[[], Replica]
+) -> None:
+    """A model has the account of its template, and so may write where its socket is."""
+    agent, replica = make_agent(), make_replica()
+    agent.reconcile()
+    template = the_template(agent)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(templates.address(KEY)))
+        listener.listen()
+        assert not template.ready()
+        later = make_agent()
+        assert later.templates.running == {}
+        assert answers(ready(later, replica))
+
+
+def test_what_lies_in_the_place_of_a_socket_stops_no_agent(
+    make_agent: Callable[[], Agent],
+) -> None:
+    templates.address("odd").mkdir(parents=True)
+    agent = make_agent()
+    assert agent.templates.running == {}
+    assert not templates.address("odd").exists()
+
+
+@pytest.mark.parametrize(
+    "packet", [b"", b"no", b"[]", b'{"ended": "x", "code": 1}', b'{"ended": 1}']
+)
+def test_what_a_template_never_says_counts_as_its_end(packet: bytes) -> None:
+    assert templates._understood(packet) is None
 
 
 def test_a_clean_end_leaves_no_template(agent: Agent, make_replica: Callable[[], Replica]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -155,6 +157,36 @@ def test_on_a_full_disk_it_stays_as_it_is(path: Path) -> None:
     assert str(path.with_name("done").readlink()) == "False"
     assert all_of(path) == numbered(0, 101)
     assert not path.with_name("some.log.draft").exists()
+
+
+def test_a_file_that_grows_faster_than_it_is_copied_is_shortened_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it grows by a hole that takes no room, too: the copy would take it."""
+    opened, growth = Path.open, 100 * LONGEST
+
+    class Growing(io.FileIO):
+        def read(self, size: int | None = -1) -> Any:
+            nonlocal growth
+            if growth > 0:
+                growth -= LONGEST
+                os.truncate(path, path.stat().st_size + LONGEST)
+            return super().read(size)
+
+    def growing(place: Path, mode: str = "r", **options: Any) -> Any:
+        return Growing(place, mode) if mode == "r+b" else opened(place, mode, **options)
+
+    add(path, numbered(0, 101))
+    place = bounded.read(path, 0, MANY).end
+    monkeypatch.setattr(Path, "open", growing)
+    assert bounded.shorten(path, LONGEST)
+    monkeypatch.undo()
+    assert growth > 0
+    assert on_disk(path) < 2 * LONGEST + 100
+    assert bounded.read(path, 0, 800).data.decode() == numbered(1, 81)
+    add(path, "on\n")
+    assert bounded.tail(path, 3) == b"on\n"
+    assert bounded.read(path, place, MANY).end > place
 
 
 def test_a_process_writes_on_and_a_reader_follows(path: Path) -> None:

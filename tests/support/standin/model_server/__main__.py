@@ -24,8 +24,8 @@ def main() -> int:
         time.sleep(600)
     if kind in memory.WAYS:
         (model / "grandchild").write_text(memory.WAYS[kind](int(arguments[0])))
-    if kind == "family":
-        started = subprocess.Popen(["sleep", "600"])
+    if kind in ("family", "runaway"):
+        started = subprocess.Popen(["sleep", "600"], start_new_session=kind == "runaway")
         (model / "grandchild").write_text(str(started.pid))
     if kind == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
