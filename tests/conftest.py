@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client, override_settings
+from pytest_django.plugin import DjangoDbBlocker
 
-from studio.accounts.models import User
+from studio.accounts.models import MlflowUser, User
 from studio.launch.postgres import EmbeddedPostgres
 from studio.launch.redis import EmbeddedRedis
 from tests.support import live as live_support
@@ -85,6 +87,19 @@ def stores() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_setup(stores: None, django_db_setup: None) -> None:
     """The test database lives in the embedded PostgreSQL."""
+
+
+@pytest.fixture(autouse=True)
+def no_users_left(
+    request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """After a test with transactions of its own Django empties its tables, and leaves MLflow's."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    own = marker is not None and marker.kwargs.get("transaction")
+    if own or "transactional_db" in request.fixturenames:
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {MlflowUser._meta.db_table} CASCADE")
 
 
 @pytest.fixture(scope="session")

@@ -146,8 +146,13 @@ def test_loading_a_model_again_compiles_nothing(
     live: Studio, deployed: dict[str, dict[str, Any]]
 ) -> None:
     """Where a model server could write bytecode: as Studio's user, whom the environment belongs to."""
-    model = next((live.home / "models").iterdir())
-    place = next(path for path in (live.home / "environments").iterdir() if path.is_dir())
+    name = next(iter(deployed.values()))["endpoint"]
+    asked = (
+        f"from endpoints.models import Deployment as D; d = D.objects.get(endpoint__name={name!r})"
+    )
+    told = live.manage("shell", "--verbosity=0", "-c", f"{asked}; print(d.pk, d.environment)")
+    pk, key = told.split()[-2:]
+    model, place = live.home / "models" / pk, live.home / "environments" / key
     before = {path: path.stat().st_mtime for path in place.rglob("*.pyc")}
     assert len(before) > 1000
     code = f"import mlflow.pyfunc; mlflow.pyfunc.load_model({str(model)!r})"
