@@ -47,10 +47,10 @@ def tidy(limit: int | None = None, *, at_once: bool = False) -> list[str]:
     if not root.is_dir():
         return []
     limit = settings.ENVIRONMENTS_BYTES if limit is None else limit
-    began = time.time()
     with _alone(root / ".tidied") as (mine, looked_at):
         if not mine:
             return []
+        began = time.time()  # not before: the first look makes the file, which changes the folder
         _note_use(root)
         nothing_new = began - looked_at < _LOOK_AGAIN and root.stat().st_mtime <= looked_at
         if nothing_new and not at_once:
