@@ -117,11 +117,16 @@ class TestTwoWorkers:
         start = Barrier(3)
 
         def insist() -> None:
-            for _ in range(60):
+            def asked_for_a_replica() -> bool:
+                lifecycle.reconcile(deployment.pk)
+                return Replica.objects.exists()
+
+            until(asked_for_a_replica, "the last step", 30)
+            for _ in range(20):  # and what is delivered late
                 lifecycle.reconcile(deployment.pk)
 
         for future in [apart(threads, insist, start) for _ in range(3)]:
-            future.result(30)
+            future.result(60)
         names = list(AttemptStep.objects.values_list("name", flat=True))
         assert names == [State.RESOLVING, State.FETCHING, State.BUILDING, State.STARTING]
         assert Replica.objects.count() == 1
