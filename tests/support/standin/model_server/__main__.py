@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -42,7 +43,7 @@ def serve(address: str) -> None:
         listening.listen()
         while True:
             asking, _ = listening.accept()
-            with asking:
+            with asking, contextlib.suppress(OSError):  # who asked may be gone, as may happen
                 asking.recv(65536)
                 asking.sendall(
                     b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
