@@ -195,7 +195,7 @@ def _build(work: Work) -> None:
 
 def _start(work: Work) -> None:
     further = work.deployment.state == State.LIVE
-    work.say("starting a further replica" if further else logs.STARTING)
+    work.say(logs.FURTHER if further else logs.STARTING)
     with _held(work):
         engine().start(work.attempt)
 
@@ -265,7 +265,8 @@ def _trim(work: Work) -> None:
 
 def _retire(work: Work) -> None:
     needed = observe(work.deployment, work.attempt).standing_in
-    work.say(f"ending outdated replicas, {needed} of them go on")
+    go_on = f", {needed} of them go on" if needed else ""
+    work.say(f"ending outdated replicas{go_on}")
     with _held(work):
         engine().retire(work.deployment, needed)
 

@@ -21,6 +21,7 @@ from endpoints.models import Attempt, Deployment, Replica, ReplicaState
 from studio.lib import bounded
 
 STARTING = "starting a replica"  # what an attempt's log says before there is a replica's
+FURTHER = "starting a further replica"
 COPIED = "  | "  # before a line of an attempt's log that a replica's log holds, too
 _LONGEST = 10 * 1024 * 1024  # bytes of a log in its file, and as many in the older one beside it
 _KEPT = 20  # logs of a deployment's replicas that are gone
@@ -131,7 +132,7 @@ def in_order(
         (place for place, line in enumerate(_own(build)) if line[9:] == STARTING), default=-1
     )
     keyed = (
-        (at, 0 if place <= asked else len(replicas) + 1, line)
+        (at, 0 if place <= asked or line[9:] == FURTHER else len(replicas) + 1, line)
         for place, (at, line) in enumerate(_timed(_own(build), began))
     )
     others = [_numbered(number, lines, began) for number, lines in enumerate(replicas, 1)]

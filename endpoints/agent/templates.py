@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from endpoints import environments
 from endpoints.agent import accounts
 from endpoints.agent.spawning import fresh_folder, remove_folder, spawn
 from registry.mlmodel import read as read_mlmodel
+from studio.lib import peers
 from studio.lib.errors import StudioError
 from studio.lib.processes import Identity
 
@@ -40,7 +40,6 @@ _CODE_PATIENCE = 1.0  # seconds from a replica's end to its exit code
 _FAILED_FOR = 600.0  # seconds without a template after one that could not be started
 _OFTEN = 2  # in a row: one that does not fork is not tried again for a while
 _LARGEST = 64 * 1024  # bytes of one packet
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Template:
     def _connected(self) -> socket.socket | None:
         """Whoever else listens there is not it: replicas have its account, and may write where its socket is."""
         connection = _connect(address(self.key))
-        if connection is None or _peer(connection) == self.identity.pid:
+        if connection is None or peers.pid_of(connection) == self.identity.pid:
             return connection
         connection.close()
         return None
@@ -293,7 +292,7 @@ def _found(path: Path, noted: set[int]) -> Template | None:
     connection = _connect(path)
     if connection is None:
         return None
-    identity = Identity.of(_peer(connection))
+    identity = Identity.of(peers.pid_of(connection))
     if identity is None or identity.pid not in noted:
         connection.close()
         return None
@@ -314,10 +313,3 @@ def _connect(path: Path) -> socket.socket | None:
         return connection
     connection.close()
     return None
-
-
-def _peer(connection: socket.socket) -> int:
-    """The pid of who listens at the other end."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid: int = _CREDENTIALS.unpack(told)[0]
-    return pid

@@ -1,18 +1,22 @@
-"""Agents of this host, and replicas for them to run."""
+"""What tests of endpoints share: an endpoint, an index of packages, agents of this host and replicas for them to run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from endpoints.agent import restarts, sampling, watching
 from endpoints.agent.agent import Agent
-from endpoints.models import Replica, ReplicaState, State
+from endpoints.models import Endpoint, Replica, ReplicaState, State
 from studio.accounts.models import User
 from tests.support import agents
 from tests.support.agents import MakeAgent, MakeOne, making_agents, see
+from tests.support.builds import own_index
+from tests.support.index import Index
+from tests.support.serving import make_endpoint
 
 
 @pytest.fixture
@@ -46,3 +50,21 @@ def make_live(agent: Agent, make_one: MakeOne) -> MakeOne:
         return see(agent, make_one(behaviour, State.LIVE, **given), ReplicaState.READY)
 
     return make
+
+
+@pytest.fixture
+def iris(alice: User) -> Endpoint:
+    return make_endpoint(alice, "iris")
+
+
+@pytest.fixture
+def pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    with own_index(tmp_path / "cache", monkeypatch) as served:
+        yield served
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,11 @@ from endpoints.agent import restarts
 from endpoints.agent.agent import Agent
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.accounts.models import User
-from tests.support.agents import MakeAgent, MakeOne, gone, making_agents, now_of, see, the_log
+from tests.support.agents import MakeAgent, MakeOne, gone, now_of, see, the_log
 from tests.support.processes import running, until
 from tests.support.serving import enqueued, make_deployment, make_runnable
 
 Commits = Callable[..., Any]
-
-
-@pytest.fixture
-def make_agent(db: None) -> Iterator[MakeAgent]:
-    with making_agents() as make:
-        yield make
-
-
-@pytest.fixture
-def agent(make_agent: MakeAgent) -> Agent:
-    return make_agent()
 
 
 @pytest.fixture

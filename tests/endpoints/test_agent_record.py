@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from django.conf import settings
 
 from endpoints.agent import record
 from studio.lib.processes import Identity
@@ -55,6 +56,13 @@ def test_where_nothing_is_noted_nothing_is_ended() -> None:
     record.end_all(0)
     assert record.read() == []
     record.end_all(0)
+
+
+@pytest.mark.parametrize("left", ["", "[[1"])
+def test_what_a_crash_has_left_unreadable_counts_as_nothing(left: str) -> None:
+    record.write([])
+    (settings.HOME.root / "replicas.json").write_text(left)
+    assert record.read() == []
 
 
 def test_all_are_asked_to_end_and_those_that_do_not_are_killed(make_process: MakeProcess) -> None:

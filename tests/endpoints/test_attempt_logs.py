@@ -22,11 +22,6 @@ LOG = f"{IRIS}deployments/blue/log/"
 
 
 @pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
-@pytest.fixture
 def blue(alice: User, iris: Endpoint) -> Deployment:
     return make_deployment(alice, iris, state=State.LIVE)
 

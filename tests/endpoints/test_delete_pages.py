@@ -8,14 +8,9 @@ from django.test import Client
 from endpoints.models import Deployment, Endpoint, ReplicaState, State, Wanted
 from studio.accounts.models import User
 from tests.support.pages import page
-from tests.support.serving import make_deployment, make_endpoint, make_replica
+from tests.support.serving import make_deployment, make_replica
 
 IRIS = "/endpoints/iris/"
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 class TestDelete:

@@ -11,7 +11,7 @@ from django.utils.timezone import now
 from endpoints.models import ENDPOINT, Deployment, Endpoint, Replica, ReplicaState, State, Wanted
 from studio.accounts.models import AccessToken, AuditEvent, Grant, Permission, User
 from tests.support.rows import make_version
-from tests.support.serving import make_deployment, make_endpoint, make_replica
+from tests.support.serving import make_deployment, make_replica
 
 DEPLOYMENTS = "/api/v1/endpoints/iris/deployments"
 BLUE = f"{DEPLOYMENTS}/blue"
@@ -27,11 +27,6 @@ def program(user: User) -> Client:
 @pytest.fixture
 def api(alice: User) -> Client:
     return program(alice)
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 def error(response: Any) -> tuple[int, str, str]:

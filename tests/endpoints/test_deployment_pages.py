@@ -34,11 +34,6 @@ FOCUS = f"{IRIS}?deployment=blue"
 
 
 @pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
-@pytest.fixture
 def live(alice: User, iris: Endpoint) -> Deployment:
     since = now() - timedelta(days=1)
     return make_deployment(alice, iris, state=State.LIVE, traffic=100, state_at=since)

@@ -33,11 +33,6 @@ def api(alice: User) -> Client:
     return Client(headers={"Authorization": f"Bearer {text}"}, raise_request_exception=False)
 
 
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
 def error(response: Any) -> dict[str, str]:
     return dict(response.json()["error"])
 

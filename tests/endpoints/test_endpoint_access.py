@@ -24,11 +24,6 @@ JSON = "application/json"
 
 
 @pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
-@pytest.fixture
 def mona(iris: Endpoint) -> User:
     """Has MANAGE on iris, and is no administrator."""
     user = User.objects.create_user("mona")

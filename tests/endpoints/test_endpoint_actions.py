@@ -28,11 +28,6 @@ IRIS = "/endpoints/iris/"
 DEPLOY = "/models/churn/versions/1/deploy/"
 
 
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
 def errors(shown: Page) -> list[str]:
     return [e.text for e in shown.all("span") if e.attributes.get("class") == "error"]
 

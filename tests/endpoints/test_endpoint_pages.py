@@ -38,11 +38,6 @@ from tests.support.serving import (
 IRIS = "/endpoints/iris/"
 
 
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
 def get(client: Client, path: str, **query: Any) -> Page:
     response = client.get(path, query)
     assert response.status_code == 200, response.content

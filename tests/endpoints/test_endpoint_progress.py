@@ -15,14 +15,9 @@ from endpoints.query import FRESH, in_focus
 from studio.accounts.models import User
 from tests.support.pages import Page, page
 from tests.support.rows import make_version
-from tests.support.serving import last_attempt, make_deployment, make_endpoint, make_replica
+from tests.support.serving import last_attempt, make_deployment, make_replica
 
 IRIS = "/endpoints/iris/"
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 def get(client: Client, path: str, **query: Any) -> Page:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,8 @@ import pytest
 from endpoints import environments
 from endpoints.agent import spawning
 from endpoints.environments import BuildFailed
-from tests.support.builds import Builder, installed, own_index
+from tests.support.builds import Builder, installed
 from tests.support.index import Index, wheel
-
-
-@pytest.fixture
-def pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with own_index(tmp_path / "cache", monkeypatch) as served:
-        yield served
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    return folder
 
 
 class TestSecrets:

@@ -18,7 +18,7 @@ import pytest
 
 from endpoints import environments, requirements
 from endpoints.environments import BuildFailed, Cancelled
-from tests.support.builds import PYTHON, Builder, installed, own_index, run
+from tests.support.builds import PYTHON, Builder, installed, run
 from tests.support.index import Index, wheel
 from tests.support.processes import until
 
@@ -31,19 +31,6 @@ def uvs() -> list[psutil.Process]:
             if process.name() == "uv":
                 found.append(process)
     return found
-
-
-@pytest.fixture
-def pypi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with own_index(tmp_path / "cache", monkeypatch) as served:
-        yield served
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture

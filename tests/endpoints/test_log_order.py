@@ -17,7 +17,6 @@ from tests.support.serving import deploy as deploy_version
 from tests.support.serving import (
     last_attempt,
     make_deployment,
-    make_endpoint,
     make_replica,
     play_engine,
     servable,
@@ -27,11 +26,6 @@ from tests.support.serving import (
 IRIS = "/endpoints/iris/"
 LOG = "/endpoints/iris/deployments/blue/log/"
 BEGAN = datetime(2026, 3, 1, 9, 1, 40, tzinfo=UTC)
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 def get(client: Client, path: str, **query: Any) -> Page:
@@ -63,6 +57,20 @@ class TestOrder:
             "serving",
             "the replica is ready",
             "live",
+        ]
+
+    def test_a_further_replica_speaks_after_its_start(self) -> None:
+        build = [
+            "09:01:42 starting a replica",
+            "09:01:43 live",
+            "09:01:50 starting a further replica",
+        ]
+        further = ["09:01:50 loading", "09:01:50 serving"]
+        assert list(logs.in_order(build, [["09:01:42 loading"], further], BEGAN)) == [
+            build[0],
+            "09:01:42 loading",
+            *build[1:],
+            *further,
         ]
 
     def test_a_line_without_a_time_goes_with_the_one_before_it(self) -> None:

@@ -19,16 +19,11 @@ from endpoints.models import (
 )
 from studio.accounts.models import User
 from tests.support.pages import Element, Page, page
-from tests.support.serving import make_deployment, make_endpoint, make_replica
+from tests.support.serving import make_deployment, make_replica
 
 IRIS = "/endpoints/iris/"
 BLUE = f"{IRIS}deployments/blue/"
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 @pytest.fixture

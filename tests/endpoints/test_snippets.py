@@ -17,10 +17,8 @@ from pytest_django import Settings
 
 from endpoints import examples
 from endpoints.models import Endpoint
-from studio.accounts.models import User
 from studio.lib.text import python_literal, readable_json
 from tests.support.pages import page
-from tests.support.serving import make_endpoint
 
 IRIS = "/endpoints/iris/"
 BODIES = [
@@ -69,11 +67,6 @@ def stub(settings: Settings) -> Iterator[Stub]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 class TestPython:

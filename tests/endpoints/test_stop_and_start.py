@@ -22,7 +22,7 @@ from registry.models import ModelVersion
 from studio.accounts.models import AuditEvent, User
 from studio.accounts.permissions import WORKSPACE
 from studio.lib.errors import Conflict, Invalid, NotFound
-from tests.support.serving import enqueued, make_deployment, make_endpoint, make_replica
+from tests.support.serving import enqueued, make_deployment, make_replica
 
 Commits = Callable[..., AbstractContextManager[list[Callable[[], Any]]]]
 ON_THE_WAY = [State.QUEUED, *STEPS]
@@ -35,11 +35,6 @@ class Asked(Protocol):
 @pytest.fixture(autouse=True)
 def an_empty_broker(stores: None) -> None:
     enqueued()
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 def audit() -> list[tuple[str, str, str]]:

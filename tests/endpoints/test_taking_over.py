@@ -17,11 +17,6 @@ from tests.support.serving import make_deployment, make_endpoint, make_replica
 IRIS = "/endpoints/iris/"
 
 
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
-
-
 def traffic() -> dict[str, int]:
     return dict(Deployment.objects.values_list("name", "traffic"))
 

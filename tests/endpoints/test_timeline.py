@@ -24,15 +24,10 @@ from endpoints.timeline import attempt_rows, step_rows, suggestion
 from studio.accounts.models import User
 from tests.support.grants import grant_studio
 from tests.support.pages import Page, page
-from tests.support.serving import last_attempt, make_deployment, make_endpoint
+from tests.support.serving import last_attempt, make_deployment
 
 IRIS = "/endpoints/iris/"
 NOON = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def iris(alice: User) -> Endpoint:
-    return make_endpoint(alice, "iris")
 
 
 def took(attempt: Attempt, *seconds: float | None, failed: bool = False) -> None:

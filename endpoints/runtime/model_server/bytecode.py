@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import sys
 
-from .imports import ALWAYS, OF_FLAVOR
+from .imports import ALWAYS, names_of
 
 _OWN = ("__main__", "scoring", "replica", "template")
 # What MLflow imports only when it loads a model, where it is installed at all.
@@ -19,16 +19,16 @@ _WHEN_LOADING = ("importlib_metadata._adapters", "pyarrow.pandas_compat")
 
 
 def main(flavors: list[str]) -> None:
-    names = [*ALWAYS, "mlflow.pyfunc.scoring_server", *(f"{__package__}.{name}" for name in _OWN)]
+    names = [*ALWAYS, *(f"{__package__}.{name}" for name in _OWN)]
     for flavor in flavors:
-        names += OF_FLAVOR.get(flavor, (f"mlflow.{flavor}", flavor))
+        names += names_of(flavor)
     for name in names:
         try:
             importlib.import_module(name)
         except (Exception, SystemExit) as failure:  # noqa: BLE001 - a model that needs it says it better
             print(f"not compiled: {name} ({failure})")  # noqa: T201 - read by who builds
     for name in _WHEN_LOADING:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
 

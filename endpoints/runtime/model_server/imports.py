@@ -27,6 +27,11 @@ NOT_BEFORE_A_FORK = frozenset({
 log = logging.getLogger(__name__)
 
 
+def names_of(flavor: str) -> tuple[str, ...]:
+    """The modules that a model of this flavour is loaded with."""
+    return OF_FLAVOR.get(flavor, (f"mlflow.{flavor}", flavor))
+
+
 def import_for(flavors: Iterable[str]) -> None:
     """Import what models of these flavours need. What is not installed or does not import is left to the replica.
 
@@ -38,7 +43,7 @@ def import_for(flavors: Iterable[str]) -> None:
         if flavor in NOT_BEFORE_A_FORK:
             log.info("%s must not be forked: each replica imports it by itself", flavor)
         else:
-            names += OF_FLAVOR.get(flavor, (f"mlflow.{flavor}", flavor))
+            names += names_of(flavor)
     for name in names:
         try:
             importlib.import_module(name)

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from django.conf import settings
 
 from endpoints import environments, logs
+from endpoints.agent import agent as agents
 from endpoints.agent import children, templates
 from endpoints.agent.agent import Agent
 from endpoints.agent.templates import Template
@@ -230,6 +232,70 @@ def test_one_that_never_forks_in_time_is_given_up_and_leaves_no_replica(
     replica = ready(agent, make_replica())
     assert agent.templates.running == {}
     assert at_work_for(replica) == [replica.pid]
+
+
+def test_what_one_has_forked_too_late_is_ended_with_it(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(agent, make_replica())
+    forked, fork = [], Template.fork
+
+    def late(template: Template, *given: Any) -> int:
+        pid = fork(template, *given)
+        until(lambda: os.getpgid(pid) == pid, "it leads a group of its own")
+        forked.append(Identity.of(pid))
+        raise TimeoutError
+
+    monkeypatch.setattr(Template, "fork", late)
+    make_replica()
+    agent.reconcile()
+    (child,) = forked
+    assert child is not None
+    until(lambda: not child.alive(), "it has ended")
+
+
+def test_who_waits_for_one_that_imports_is_told_again_and_again(
+    agent: Agent, make_replica: Callable[[], Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "_TELL", 0.05)
+    replica = make_replica()
+    agent.reconcile()
+    kill(the_template(agent).identity.pid, signal.SIGSTOP)
+
+    def told_often() -> bool:
+        agent.reconcile()
+        return the_log(replica).count("is importing") >= 3
+
+    until(told_often, "three lines", PATIENCE)
+    kill(the_template(agent).identity.pid, signal.SIGCONT)
+    assert answers(ready(agent, replica))
+
+
+def test_one_that_does_not_tell_of_an_end_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(templates, "_CODE_PATIENCE", 0.05)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        template = Template(KEY, Identity(os.getpid(), 0.0), -1, connection=ours)
+        assert template.code_of(1) is None
+        monkeypatch.setattr(templates, "_CODE_PATIENCE", float("nan"))  # it would fail to wait
+        assert template.code_of(2) is None
+        for pid in (1, 2):
+            theirs.send(b'{"ended": %d, "code": 3}' % pid)
+        assert [template.code_of(pid) for pid in (1, 2)] == [3, 3]
+
+
+def test_one_that_ends_with_a_request_out_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(templates, "_ANSWER_PATIENCE", 3600)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, (tmp_path / "log").open("wb") as output:
+        template = Template(KEY, Identity(os.getpid(), 0.0), -1, connection=ours)
+        theirs.shutdown(socket.SHUT_WR)
+        with pytest.raises(TimeoutError):
+            template.fork(tmp_path, "s", tmp_path, output.fileno())
 
 
 def test_what_an_agent_had_no_time_to_note_is_ended_by_the_next(
