@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import secrets
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 from django.conf import settings
@@ -47,18 +49,19 @@ def tidy(limit: int | None = None, *, at_once: bool = False) -> list[str]:
     if not root.is_dir():
         return []
     limit = settings.ENVIRONMENTS_BYTES if limit is None else limit
-    with _alone(root / ".tidied") as (mine, looked_at):
+    with _alone(root / ".tidied") as (mine, stamp):
         if not mine:
             return []
-        began = time.time()  # not before: the first look makes the file, which changes the folder
         _note_use(root)
-        nothing_new = began - looked_at < _LOOK_AGAIN and root.stat().st_mtime <= looked_at
-        if nothing_new and not at_once:
+        there = {path.name for path in _environments(root)}
+        if not (at_once or _is_due(stamp, there)):
             return []
         _sweep(root)
         _prune(limit)  # what it drops, environments may hold alone then
         evicted = _evict(root, limit)
-        os.utime(root / ".tidied", (began, began))
+        stamp.seek(0)
+        stamp.truncate()
+        json.dump(sorted(there.difference(evicted)), stamp)
         return evicted
 
 
@@ -128,8 +131,23 @@ def _note_use(root: Path) -> None:
             os.utime(root / key)
 
 
+def _environments(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.is_dir() and "." not in path.name]
+
+
+def _is_due(stamp: TextIO, there: set[str]) -> bool:
+    """Whether the last look was long ago, or never, or has not seen all that is there now.
+
+    By what it wrote down, not by times of files: the kernel's run up to 10 ms behind the clock.
+    """
+    passed = time.time() - os.fstat(stamp.fileno()).st_mtime
+    stamp.seek(0)
+    seen = stamp.read()
+    return not seen or not -1 < passed < _LOOK_AGAIN or not there <= set(json.loads(seen))
+
+
 def _evict(root: Path, limit: int) -> list[str]:
-    environments = [path for path in root.iterdir() if path.is_dir() and "." not in path.name]
+    environments = _environments(root)
     sizes = _Sizes(environments)
     total, evicted, used = sizes.total(), list[str](), in_use()
     for path in sorted(environments, key=_used_at):
@@ -219,12 +237,10 @@ def _held(folder: Path) -> int:
 
 
 @contextmanager
-def _alone(stamp: Path) -> Iterator[tuple[bool, float]]:
-    """Whether nobody else tidies, and when somebody last did."""
-    new = not stamp.exists()
-    with stamp.open("a") as file:
-        looked_at = 0.0 if new else stamp.stat().st_mtime
-        yield _flock(file.fileno()), looked_at
+def _alone(path: Path) -> Iterator[tuple[bool, TextIO]]:
+    """Whether nobody else tidies, and the file in which the last one wrote what was there."""
+    with path.open("a+") as file:
+        yield _flock(file.fileno()), file
 
 
 @contextmanager
