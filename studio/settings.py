@@ -11,6 +11,7 @@ from studio.lib.env import (
     env_folder,
     env_gigabytes,
     env_list,
+    env_networks,
     env_port,
     env_text,
     env_url,
@@ -35,6 +36,9 @@ ADMIN_PASSWORD = env_text("STUDIO_ADMIN_PASSWORD")
 ARTIFACTS = env_folder("STUDIO_ARTIFACTS", HOME.artifacts)
 ENVIRONMENTS_BYTES = env_gigabytes("STUDIO_ENVIRONMENTS_GB", 20)
 LOG_FORMAT = env_choice("STUDIO_LOG_FORMAT", ("text", "json"))
+# Whose X-Forwarded-* headers count: nobody's else do.
+TRUSTED_PROXIES = env_networks("STUDIO_TRUSTED_PROXIES")
+METRICS_TOKEN = env_text("STUDIO_METRICS_TOKEN")
 
 SECRET_KEY = env_text("STUDIO_SECRET_KEY") or HOME.secret("secret-key")
 IDENTITY_KEY = derive(SECRET_KEY, "mlflow identity")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+Network = IPv4Network | IPv6Network
 
 
 def env_text(name: str, default: str = "") -> str:
@@ -84,3 +87,13 @@ def env_gigabytes(name: str, default: int) -> int:
 
 def env_list(name: str) -> list[str]:
     return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
+
+
+def env_networks(name: str) -> tuple[Network, ...]:
+    """Addresses and networks, 10.0.0.7 or 10.0.0.0/24 say, separated by commas."""
+    try:
+        return tuple(ip_network(item) for item in env_list(name))
+    except ValueError as failure:
+        raise ImproperlyConfigured(
+            f"{name}: {failure}. Write addresses or networks, separated by commas"
+        ) from None
