@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ImportingConfig(AppConfig):
+    name = "studio.importing"
