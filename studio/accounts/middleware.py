@@ -11,7 +11,7 @@ from django.utils.cache import patch_vary_headers
 
 from studio.accounts.credentials import user_from_header
 from studio.lib.errors import TooManyAttempts
-from studio.lib.http import PROGRAM_PATHS, program_error, same_origin
+from studio.lib.http import METRICS_PATH, PROGRAM_PATHS, program_error, same_origin
 
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
@@ -24,6 +24,8 @@ class Credentials:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         header = request.headers.get("Authorization", "")
+        if request.path == METRICS_PATH:
+            header = ""
         request.by_session = by_session = not header or _is_remembered(request, header)  # type: ignore[attr-defined]
         if header:
             try:

@@ -6,15 +6,19 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
 from django.db import connection, models, transaction
 from django.utils.timezone import now
 
+from studio.accounts import hashes
+from studio.accounts.hashes import UNUSABLE_HASH
 from studio.lib.notify import ROUTES, notify
 from studio.lib.secrets import digest
 
-# What MLflow stores where Studio keeps the password: no hash of anything (see MlflowUser).
-UNUSABLE_HASH = "!"
+# Stands for a password that only MLflow's row knows: of a user who was MLflow's before Studio, and has not
+# signed in since.
+ADOPTED = "mlflow$"
 # What decides whether and where a user's tokens are good.
 _LET_IN = {"is_active", "is_superuser"}
 
@@ -104,9 +108,11 @@ class User(AbstractUser):
     """A person or a program that signs in. Its row in MLflow's table is written in the same transaction."""
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        # The super class forgets it.
+        is_new_password = self._password is not None  # type: ignore[attr-defined]
         with transaction.atomic():
             super().save(*args, **kwargs)
-            MlflowUser.objects.update_or_create(
+            row, _ = MlflowUser.objects.update_or_create(
                 username=self.username,
                 defaults={"is_admin": self.is_administrator},
                 create_defaults={
@@ -114,6 +120,12 @@ class User(AbstractUser):
                     "password_hash": UNUSABLE_HASH,
                 },
             )
+            # The password that MLflow would accept, should it ask for one again, is never an earlier one.
+            if hashes.is_hash(row.password_hash) and (
+                is_new_password or not self.has_usable_password()
+            ):
+                row.password_hash = hashes.for_mlflow(self.password)
+                row.save(update_fields=["password_hash"])
             # The gateway knows who is let in. A sign-in, which saves `last_login` alone, is nothing to it.
             if _LET_IN & set(kwargs.get("update_fields") or _LET_IN):
                 notify(ROUTES)
@@ -124,6 +136,23 @@ class User(AbstractUser):
                 row.delete_with_grants()
             notify(ROUTES)
             return super().delete(*args, **kwargs)
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """As Django does, but for a user who was MLflow's: then MLflow's row knows, until it is right once."""
+        if raw_password is None:
+            return False
+        if self.password != ADOPTED:
+            return super().check_password(raw_password)
+        row = MlflowUser.objects.filter(username=self.username).first()
+        own = make_password(raw_password)  # right or wrong: it takes as long as for others
+        if row is None or not hashes.proves(row.password_hash, raw_password):
+            return False
+        waiting = User.objects.filter(pk=self.pk, password=ADOPTED)
+        if waiting.update(password=own):
+            self.password = own
+            return True
+        self.refresh_from_db(fields=["password"])  # somebody was first
+        return super().check_password(raw_password)
 
     @property
     def is_administrator(self) -> bool:

@@ -86,7 +86,7 @@ def create_user(
     Raises Invalid for a name or a password that breaks the rules, Conflict for a name that is taken.
     """
     username = User.normalize_username(username)
-    _check_username(username)
+    check_username(username)
     if password:
         check_password_rules(password, User(username=username))
     try:
@@ -219,14 +219,16 @@ def check_password_rules(password: str, user: User) -> None:
         raise Invalid(" ".join(broken.messages)) from None
 
 
-def _check_username(username: str) -> None:
-    """Raises Invalid. A name must also do as a part of an address."""
+def check_username(username: str) -> None:
+    """Raises Invalid. A name must also do as a part of an address, and be as a form would send it."""
     try:
         User._meta.get_field("username").clean(username, None)
     except ValidationError as broken:
         raise Invalid(" ".join(broken.messages)) from None
     if username in (".", ".."):
         raise Invalid(f"{username!r} cannot be a user name: it means a folder in an address.")
+    if username != User.normalize_username(username):
+        raise Invalid(f"{username!r} cannot be a user name: it is another way to write one.")
 
 
 def _held(user: User) -> User:
@@ -262,10 +264,24 @@ def record(*, actor: User | None, action: str, target: str) -> None:
     AuditEvent.objects.create(actor=name, action=action, target=target[:300])
 
 
+@transaction.atomic
 def ensure_first_administrator(*, username: str, password: str) -> bool:
-    """Make the first administrator if nobody is one yet. True: it was made."""
-    with transaction.atomic():
-        if User.objects.filter(is_superuser=True, is_active=True).exists():
-            return False
+    """Make the first administrator if nobody is one yet who can get in. True: it was made, or given the password.
+
+    Raises Conflict where the name is that of a user who is none: who holds it must not become one by a setting.
+    """
+    administrators = list(User.objects.filter(is_superuser=True, is_active=True))
+    if any(one.has_usable_password() or one.tokens.usable().exists() for one in administrators):
+        return False
+    named = User.objects.filter(username=username).first()
+    if named is None:
         User.objects.create_superuser(username, password=password)
         return True
+    if named not in administrators:
+        raise Conflict(
+            f"There is no administrator yet, and {username!r} is a user who is none: set STUDIO_ADMIN_USERNAME "
+            "to another name."
+        )
+    named.set_password(password)
+    named.save()
+    return True

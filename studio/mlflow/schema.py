@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from studio.lib.database import sqlalchemy_url
+from studio.mlflow.survey import REVISIONS, Kind, head, refuse_older, survey
 
-# The table that holds the revision of a group of tables, and where in MLflow the revisions lie.
-_REVISIONS = {
-    "alembic_version": "store/db_migrations/versions",
-    "alembic_version_auth": "server/auth/db/migrations/versions",
-}
+# Any number: of those who bring one database to this version, each waits for the others.
+_LOCK = 4_711_303_172
 
 
-def upgrade(alias: str) -> None:
+def upgrade(alias: str, *, adopt: bool = False) -> Kind:
     """Bring MLflow's tables in this database to the installed MLflow's revision, if they are not there.
+
+    Returns what the database held before. Raises ImproperlyConfigured where Studio must leave it as it is: so
+    must it tables of an older MLflow that Studio has not made, unless `adopt` is said.
+    """
+    found = survey(alias)
+    if found is Kind.OLDER and not adopt:
+        raise refuse_older(connections[alias].settings_dict)
+    if not is_current(alias):
+        _run_revisions(alias)
+    return found
+
+
+@contextmanager
+def alone(alias: str) -> Iterator[None]:
+    """Wait for whoever else brings this database to a version: two hosts may start at the same time."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+
+
+def is_current(alias: str) -> bool:
+    """Whether both groups of tables are at the revision that the installed MLflow ends with."""
+    with connections[alias].cursor() as cursor:
+        tables = connections[alias].introspection.table_names(cursor)
+        for table, folder in REVISIONS.items():
+            if table not in tables:
+                return False
+            cursor.execute(f"SELECT version_num FROM {table}")  # noqa: S608 - one of two constants
+            if {row[0] for row in cursor.fetchall()} != {head(folder)}:
+                return False
+    return True
+
+
+def _run_revisions(alias: str) -> None:
+    """Run what is missing. Each group is brought there as a whole, or stays as it was.
 
     Uses private functions of MLflow: the lock pins its version, tests/studio/mlflow/test_schema.py tells.
     """
-    if is_current(alias):
-        return
     # MLflow and SQLAlchemy take seconds to import: only who upgrades pays.
     import sqlalchemy
+    from mlflow.exceptions import MlflowException
     from mlflow.server.auth.db import utils as auth_tables
     from mlflow.store.db import utils as tracking_tables
 
@@ -38,35 +73,14 @@ def upgrade(alias: str) -> None:
             tracking_tables._safe_initialize_tables(engine)
             tracking_tables._upgrade_db(engine)
             auth_tables.migrate_if_needed(engine, "head")
+        except (sqlalchemy.exc.SQLAlchemyError, MlflowException, RuntimeError) as failure:
+            raise ImproperlyConfigured(
+                f"MLflow could not upgrade its tables, which stay as they were: {_first_line(failure)}"
+            ) from failure
         finally:
             engine.dispose()
 
 
-def is_current(alias: str) -> bool:
-    """Whether both groups of tables are at the revision that the installed MLflow ends with."""
-    with connections[alias].cursor() as cursor:
-        tables = connections[alias].introspection.table_names(cursor)
-        for table, folder in _REVISIONS.items():
-            if table not in tables:
-                return False
-            cursor.execute(f"SELECT version_num FROM {table}")  # noqa: S608 - one of two constants
-            if {row[0] for row in cursor.fetchall()} != {head(folder)}:
-                return False
-    return True
-
-
-def head(folder: str) -> str:
-    """The last revision in a folder of MLflow's: the one that no other follows. Reads, and imports nothing."""
-    spec = importlib.util.find_spec("mlflow")
-    assert spec is not None and spec.origin is not None  # a dependency
-    texts = [path.read_text() for path in (Path(spec.origin).parent / folder).glob("*.py")]
-    revisions = {
-        match for text in texts for match in re.findall(r'^revision\b[^=]*= "(\w+)"', text, re.M)
-    }
-    followed = {
-        match
-        for text in texts
-        for match in re.findall(r'^down_revision\b[^=]*= "(\w+)"', text, re.M)
-    }
-    (last,) = revisions - followed
-    return str(last)
+def _first_line(failure: Exception) -> str:
+    """What went wrong, without the statement and its values."""
+    return str(failure).strip().partition("\n")[0]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import psycopg
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from studio.lib import database
 from studio.lib.home import not_running
 
 
 def check_running() -> None:
     """Raises CommandError where the database cannot be reached, at once: the pool would wait and warn for seconds."""
     try:
-        psycopg.connect(settings.DATABASE_URL, connect_timeout=5).close()
-    except psycopg.OperationalError as failure:
+        database.refuse_unusable(settings.DATABASE_URL)
+    except ImproperlyConfigured as refusal:
         if settings.POSTGRES_EMBEDDED:
             raise CommandError(not_running(settings.HOME.root)) from None
-        raise CommandError(f"The database of DATABASE_URL cannot be reached: {failure}") from None
+        raise CommandError(str(refusal)) from None

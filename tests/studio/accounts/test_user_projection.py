@@ -8,7 +8,8 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from mlflow.server.auth.sqlalchemy_store import _RETAINED_LEGACY_PERMISSION_TABLES
 
-from studio.accounts.models import LEGACY_GRANTS, UNUSABLE_HASH, MlflowUser, User
+from studio.accounts.hashes import UNUSABLE_HASH
+from studio.accounts.models import LEGACY_GRANTS, MlflowUser, User
 from studio.accounts.services import ensure_first_administrator
 
 pytestmark = pytest.mark.django_db
