@@ -15,7 +15,9 @@ from django.conf import settings
 from endpoints import services
 from endpoints.models import Deployment, Endpoint
 from registry.mlmodel import read
-from studio.lib.errors import Unservable
+from studio.lib import artifacts
+from studio.lib.errors import NotFound, Unavailable, Unservable
+from studio.lib.http import gateway_url
 from studio.lib.text import python_literal, readable_json
 
 KEY_VARIABLE = "$STUDIO_KEY"
@@ -70,10 +72,17 @@ def body_for(deployment: Deployment | None) -> str:
     body = None
     if deployment is not None:
         try:
-            body = read(Path(settings.HOME.models) / str(deployment.pk)).body
-        except Unservable:
-            body = None  # not fetched yet, or not a model: the shape does
+            body = read(_model_of(deployment)).body
+        except (Unservable, NotFound, Unavailable):
+            body = None  # not fetched yet, not a model, or out of reach: the shape does
     return readable_json(_first_rows(body) if body is not None else _SHAPE)
+
+
+def _model_of(deployment: Deployment) -> artifacts.Folder | Path:
+    """The deployment's own copy; where that is another host's, what it was copied from."""
+    if settings.GATEWAY_URL and deployment.storage:
+        return artifacts.folder_of(deployment.storage)
+    return Path(settings.HOME.models) / str(deployment.pk)
 
 
 def _first_rows(body: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +132,7 @@ def send(endpoint: Endpoint, body: str) -> Answer:
         "Authorization": f"Bearer {services.primary_key(endpoint)}",
         "Content-Type": "application/json",
     }
-    url = f"http://{settings.SCORING_ADDRESS}/endpoints/{endpoint.name}/invocations"
+    url = f"{gateway_url()}/endpoints/{endpoint.name}/invocations"
     started = time.monotonic()
     try:
         answer = httpx.post(

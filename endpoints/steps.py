@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
+from threading import Event, Lock, Thread
+from typing import Any, TypeVar
 
 import httpx
 from django.conf import settings
@@ -23,11 +23,11 @@ from registry.mlmodel import read as read_mlmodel
 from registry.models import ModelVersion
 from studio.accounts.permissions import WORKSPACE
 from studio.lib import artifacts
-from studio.lib.errors import StudioError, Unservable
+from studio.lib.errors import StudioError, Unavailable, Unservable
 
 _TRY_PATIENCE = 60.0  # seconds
 _TICK = 2.0  # seconds
-_PIECE = 8 * 1024 * 1024  # bytes
+_Result = TypeVar("_Result")
 
 
 class StepFailed(StudioError):
@@ -98,17 +98,18 @@ def fetch(work: Work) -> Done:
     """Copy the model's files to the deployment's own folder. Whole or not at all."""
     _require_store()
     source = artifacts.folder_of(work.deployment.storage)
-    files = _files(source)
+    files = list(source.files())
     if not files:
         raise StepFailed(
             f"The model's files at {work.deployment.storage} have been deleted. Deploy another version."
         )
-    total = sum(real.stat().st_size for real in files.values())
+    total = sum(file.size for file in files)
     work.say(f"fetching {_counted(len(files), 'file')}, {_size(total)}")
     draft = _draft(work)
     shutil.rmtree(draft, ignore_errors=True)
+    copy = _Copy(source, files, draft, work.lost)
     try:
-        _copy(files, draft, total, work)
+        _patiently(copy.run, work, lambda _: f"fetched {_size(copy.done)} of {_size(total)}")
         shutil.rmtree(work.model_folder, ignore_errors=True)
         draft.rename(work.model_folder)
     finally:
@@ -117,11 +118,10 @@ def fetch(work: Work) -> Done:
 
 
 def _require_store() -> None:
-    if not Path(settings.ARTIFACTS).is_dir():
-        raise StepFailed(
-            f"The artifact store is out of reach: there is no folder {settings.ARTIFACTS} (STUDIO_ARTIFACTS). "
-            "Try again when it is back."
-        )
+    try:
+        artifacts.root().check()
+    except Unavailable as away:
+        raise StepFailed(away.message) from away
 
 
 def remove_files(work: Work) -> None:
@@ -134,34 +134,30 @@ def _draft(work: Work) -> Path:
     return work.model_folder.with_name(f"{work.deployment.pk}.new")
 
 
-def _files(source: Path) -> dict[Path, Path]:
-    """The files below a folder: their path in it, and where they really lie. Raises NotFound for a link that leads out."""
-    found = {}
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        real = artifacts.open_path(source, str(relative))
-        if path.is_symlink() and real.is_dir():
-            raise StepFailed(f"{relative} is a link to a folder, which Studio does not follow.")
-        if real.is_file():
-            found[relative] = real
-    return found
+class _Copy:
+    """A copy on its way to a folder that is not there yet. `done`: bytes so far, from whichever thread they came."""
 
+    def __init__(
+        self, source: artifacts.Folder, files: list[artifacts.Entry], target: Path, lost: Event
+    ) -> None:
+        self.done = 0
+        self._source, self._files, self._target, self._lost = source, files, target, lost
+        self._counting = Lock()
 
-def _copy(files: dict[Path, Path], target: Path, total: int, work: Work) -> None:
-    """Copy in pieces, so that a large file, too, is told of and can be stopped. Raises Cancelled."""
-    # Until an account is given to who may read it, nobody else may.
-    target.mkdir(mode=0o700, parents=True)
-    copied, said = 0, time.monotonic()
-    for relative, real in files.items():
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        with real.open("rb") as source, (target / relative).open("wb") as copy:
-            while piece := source.read(_PIECE):
-                if work.lost.is_set():
-                    raise environments.Cancelled("The deployment is no longer wanted.")
-                copied += copy.write(piece)
-                if time.monotonic() - said > _TICK:
-                    work.say(f"fetched {_size(copied)} of {_size(total)}")
-                    said = time.monotonic()
+    def run(self) -> None:
+        """Copy file after file. Raises Cancelled as soon as nobody wants it any more."""
+        # Until an account is given to who may read it, nobody else may.
+        self._target.mkdir(mode=0o700, parents=True)
+        for file in self._files:
+            self._tell(0)
+            (self._target / file.path).parent.mkdir(parents=True, exist_ok=True)
+            self._source.copy(file.path, self._target / file.path, self._tell)
+
+    def _tell(self, count: int) -> None:
+        if self._lost.is_set():
+            raise environments.Cancelled("The deployment is no longer wanted.")
+        with self._counting:
+            self.done += count
 
 
 def build(work: Work) -> Done:
@@ -188,7 +184,11 @@ def try_example(work: Work, address: str) -> Done:
         return Done("no input example", {})
     started = time.monotonic()
     try:
-        answer = _patiently(lambda: _post(address, body), work)
+        answer = _patiently(
+            lambda: _post(address, body),
+            work,
+            lambda since: f"waiting for its answer, {since:.0f} s",
+        )
     except httpx.HTTPError as failure:
         raise StepFailed(
             f"The replica did not answer the model's input example: {failure}."
@@ -213,9 +213,11 @@ def _post(address: str, body: dict[str, Any]) -> httpx.Response:
         )
 
 
-def _patiently(ask: Callable[[], httpx.Response], work: Work) -> httpx.Response:
-    """Wait for an answer, saying so meanwhile. Raises what `ask` raises, and Cancelled."""
-    asked: Future[httpx.Response] = Future()
+def _patiently(
+    ask: Callable[[], _Result], work: Work, meanwhile: Callable[[float], str]
+) -> _Result:
+    """Wait for a result, saying `meanwhile` of the seconds that have gone. Raises what `ask` raises, and Cancelled."""
+    asked: Future[_Result] = Future()
 
     def run() -> None:
         try:
@@ -229,7 +231,7 @@ def _patiently(ask: Callable[[], httpx.Response], work: Work) -> httpx.Response:
         try:
             return asked.result(_TICK)
         except TimeoutError:
-            work.say(f"waiting for its answer, {time.monotonic() - started:.0f} s")
+            work.say(meanwhile(time.monotonic() - started))
         if work.lost.is_set():
             raise environments.Cancelled("The deployment is no longer wanted.")
 

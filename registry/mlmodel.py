@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from studio.lib import artifacts
+from studio.lib.artifacts import Folder, LocalFolder
 from studio.lib.errors import NotFound, Unservable
 
 _LARGEST = 4 * 1024 * 1024  # bytes of an MLmodel or an example that is read
@@ -54,8 +54,9 @@ class MlModel:
         return {"dataframe_split": {"columns": columns, "data": [row]}}
 
 
-def read(folder: Path) -> MlModel:
+def read(place: Folder | Path) -> MlModel:
     """Read the MLmodel file of a model's folder. Raises Unservable when it is not one."""
+    folder = _folder(place)
     try:
         given = yaml.safe_load(_text(folder, "MLmodel"))
         flavors = given["flavors"]
@@ -84,10 +85,10 @@ def read(folder: Path) -> MlModel:
         raise Unservable(f"The MLmodel file cannot be read: {failure}") from failure
 
 
-def requirements(folder: Path) -> list[str]:
+def requirements(place: Folder | Path) -> list[str]:
     """The lines of a model's requirements.txt. Empty: there is none that can be read."""
     try:
-        return _text(folder, "requirements.txt").splitlines()
+        return _text(_folder(place), "requirements.txt").splitlines()
     except (OSError, NotFound, ValueError):
         return []
 
@@ -105,7 +106,7 @@ def _columns(signature: str | None) -> list[Column]:
     ]
 
 
-def _example(folder: Path, info: dict[str, Any] | None) -> dict[str, Any] | None:
+def _example(folder: Folder, info: dict[str, Any] | None) -> dict[str, Any] | None:
     """The saved input example as a scoring body. MLflow from 2.17 saves it as one; before, only the data."""
     if not info:
         return None
@@ -128,7 +129,7 @@ def _example(folder: Path, info: dict[str, Any] | None) -> dict[str, Any] | None
     return None
 
 
-def _json(folder: Path, name: str) -> Any:
+def _json(folder: Folder, name: str) -> Any:
     """A JSON file that lies in the folder itself. None: it is not there, or it is no JSON."""
     if "/" in name or not name.endswith(".json"):
         return None
@@ -138,11 +139,15 @@ def _json(folder: Path, name: str) -> Any:
         return None
 
 
-def _text(folder: Path, name: str) -> str:
-    path = artifacts.open_path(folder, name)
-    if path.stat().st_size > _LARGEST:
+def _folder(place: Folder | Path) -> Folder:
+    return LocalFolder(place) if isinstance(place, Path) else place
+
+
+def _text(folder: Folder, name: str) -> str:
+    content = folder.head(name, _LARGEST + 1)
+    if len(content) > _LARGEST:
         raise ValueError(f"{name} is larger than {_LARGEST} bytes")
-    return path.read_text()
+    return content.decode()
 
 
 def _word(value: Any) -> str:

@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from django.db.models import F, Max, OuterRef, QuerySet, Subquery
 
@@ -115,11 +114,11 @@ def storage_of(version: ModelVersion) -> str:
     return source
 
 
-def folder_of(version: ModelVersion) -> Path:
-    """The local folder with a version's files. Raises NotFound: not there, or not below STUDIO_ARTIFACTS."""
+def folder_of(version: ModelVersion) -> artifacts.Folder:
+    """The folder with a version's files. Raises NotFound: not there, or not below STUDIO_ARTIFACTS."""
     folder = artifacts.folder_of(storage_of(version))
     try:
-        artifacts.open_path(folder, "MLmodel")
+        folder.entry("MLmodel")
     except NotFound:
         raise NotFound(
             f"The files of {version} have no MLmodel file at {storage_of(version)}: it is not an MLflow model."

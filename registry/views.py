@@ -16,7 +16,7 @@ from registry.mlmodel import read, requirements
 from registry.models import ModelVersion
 from studio.accounts.access import signed_in
 from studio.accounts.permissions import Level
-from studio.lib.errors import NotFound, Unservable
+from studio.lib.errors import NotFound, Unavailable, Unservable
 from studio.mlflow.services import MlflowRefused
 from tracking import access as tracking
 from tracking.query import PAGE, logged_here
@@ -60,7 +60,7 @@ def _contents(version: ModelVersion) -> dict[str, Any]:
     try:
         folder = query.folder_of(version)
         return {"mlmodel": read(folder), "requirements": requirements(folder)}
-    except (NotFound, Unservable) as told:
+    except (NotFound, Unservable, Unavailable) as told:
         return {"told": told.message}
 
 

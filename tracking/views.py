@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
 from studio.lib import artifacts as store
-from studio.lib.errors import Invalid, NotFound
+from studio.lib.errors import Invalid, NotFound, Unavailable
 from tracking import access, query
 from tracking.models import Run
 from tracking.query import RunFilter
@@ -98,10 +99,10 @@ def preview(request: HttpRequest, run_id: str) -> HttpResponse:
     """The beginning of a text file, or an image, as a fragment."""
     found = access.run_for(request.user, run_id)
     relative = request.GET.get("path", "")
-    path = store.open_path(store.folder_of(_address(request, found)), relative)
-    if path.is_dir():
+    folder = store.folder_of(_address(request, found))
+    entry = folder.entry(relative)
+    if entry.is_folder:
         raise NotFound(f"{relative} is a folder: open it to see its files.")
-    entry = store.Entry(path.name, relative, False, path.stat().st_size)
     context: dict[str, Any] = {
         "run": found,
         "model": request.GET.get("model", ""),
@@ -109,8 +110,7 @@ def preview(request: HttpRequest, run_id: str) -> HttpResponse:
         "is_image": entry.kind in _IMAGES,
     }
     if not context["is_image"]:
-        with path.open("rb") as file:
-            head = file.read(_PREVIEW)
+        head = folder.head(relative, _PREVIEW)
         context |= {
             "text": None if b"\0" in head else head.decode(errors="replace"),
             "cut": entry.size > _PREVIEW,
@@ -119,18 +119,19 @@ def preview(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @require_safe
-def download(request: HttpRequest, run_id: str) -> HttpResponse | FileResponse:
+def download(request: HttpRequest, run_id: str) -> StreamingHttpResponse:
     """A file, streamed. Never a document of this site: it comes sandboxed, and as a download unless an image."""
     found = access.run_for(request.user, run_id)
-    path = store.open_path(store.folder_of(_address(request, found)), request.GET.get("path", ""))
-    if path.is_dir():
-        raise NotFound(f"{path.name} is a folder: download its files one by one.")
-    entry = store.Entry(path.name, "", False, path.stat().st_size)
+    path = request.GET.get("path", "")
+    folder = store.folder_of(_address(request, found))
+    entry = folder.entry(path)
+    if entry.is_folder:
+        raise NotFound(f"{entry.name} is a folder: download its files one by one.")
     inline = entry.kind in _IMAGES and "inline" in request.GET
     kind = entry.kind if inline else "application/octet-stream"
-    response = FileResponse(
-        path.open("rb"), as_attachment=not inline, filename=path.name, content_type=kind
-    )
+    response = StreamingHttpResponse(folder.pieces(path), content_type=kind)
+    response["Content-Length"] = str(entry.size)
+    response["Content-Disposition"] = content_disposition_header(not inline, entry.name) or ""
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response["X-Content-Type-Options"] = "nosniff"
     return response
@@ -151,7 +152,10 @@ def _address(request: HttpRequest, run: Run) -> str:
 def _listing(address: str, path: str) -> dict[str, object]:
     """A folder's entries, or why it cannot be shown: a run may name a store that Studio does not open."""
     try:
-        root = store.folder_of(address)
+        folder = store.folder_of(address)
     except NotFound as outside:
         return {"entries": [], "told": outside.message}
-    return {"entries": store.entries(root, path)}
+    try:
+        return {"entries": folder.entries(path)}
+    except Unavailable as away:
+        return {"entries": [], "told": away.message}

@@ -1,115 +1,121 @@
-"""Files below STUDIO_ARTIFACTS, by the addresses that MLflow gives them.
+"""The artifacts of this Studio, by the addresses that MLflow gives them.
 
-Every path is resolved, links and all, before it is compared with the root: what does not lie below it
+They lie below STUDIO_ARTIFACTS: a folder of this machine, or s3://bucket/prefix. What does not lie below it
 is never opened, whatever an address says.
 """
 
 from __future__ import annotations
 
-import mimetypes
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from threading import Lock, Thread
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from django.conf import settings
 
-from studio.lib.errors import NotFound
+from studio.lib.errors import NotFound, Unavailable
+from studio.lib.folders import Entry, Folder, LocalFolder, below, outside
+from studio.lib.s3 import S3Folder
+
+__all__ = ["Entry", "Folder", "LocalFolder", "destination", "folder_of", "make", "root", "trouble"]
+
+_LOOK_AGAIN = 20.0  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder in a listing. `path` is relative to the listing's own root; size in bytes."""
-
-    name: str
-    path: str
-    is_folder: bool
-    size: int
-
-    @property
-    def kind(self) -> str:
-        return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+def root() -> Folder:
+    """All artifacts: what STUDIO_ARTIFACTS names."""
+    place: Path | str = settings.ARTIFACTS
+    return LocalFolder(place) if isinstance(place, Path) else S3Folder.at(place)
 
 
-def folder_of(uri: str) -> Path:
-    """The local folder of an artifact address.
+def destination() -> str:
+    """STUDIO_ARTIFACTS as MLflow is told it."""
+    place: Path | str = settings.ARTIFACTS
+    return place.as_uri() if isinstance(place, Path) else place
+
+
+def make() -> None:
+    """Make the folder that STUDIO_ARTIFACTS names, for this account alone. A bucket is the administrator's to make."""
+    place: Path | str = settings.ARTIFACTS
+    if isinstance(place, Path):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class _Watch:
+    """Looks after the store now and then, in a thread, so that who asks is never kept waiting by it."""
+
+    def __init__(self) -> None:
+        self._lock, self._due, self._told = Lock(), 0.0, ""
+        self._looking: Thread | None = None
+
+    def told(self) -> str:
+        with self._lock:
+            # On a store that hangs the last look has not ended: no further one joins it.
+            looking = self._looking is not None and self._looking.is_alive()
+            if time.monotonic() >= self._due and not looking:
+                self._due = time.monotonic() + _LOOK_AGAIN
+                self._looking = Thread(target=self._look, daemon=True)
+                self._looking.start()
+        return self._told
+
+    def _look(self) -> None:
+        try:
+            root().check()
+            self._told = ""
+        except Unavailable as away:
+            self._told = away.message
+        except OSError as failure:
+            self._told = f"STUDIO_ARTIFACTS={settings.ARTIFACTS} cannot be read: {failure.strerror}"
+
+
+_WATCH = _Watch()
+
+
+def trouble() -> str:
+    """What was wrong with the store when it was last looked at, half a minute ago at most. Empty: nothing."""
+    return _WATCH.told()
+
+
+def folder_of(uri: str) -> Folder:
+    """The folder of an artifact address.
 
     Raises NotFound for an address outside STUDIO_ARTIFACTS: another store, another host, or a path that leads out.
     """
     try:
         parts = urlsplit(uri)
     except ValueError:  # a bracket left open, say
-        raise _outside(uri) from None
+        raise outside(uri) from None
+    place: Path | str = settings.ARTIFACTS
+    if isinstance(place, Path):
+        return _local_folder(place, uri, parts)
+    return _s3_folder(S3Folder.at(place), uri, parts)
+
+
+def _local_folder(root: Path, uri: str, parts: SplitResult) -> LocalFolder:
     path = unquote(parts.path) if parts.scheme else uri
     if parts.scheme == "mlflow-artifacts" and not parts.netloc:
         path = path.lstrip("/")
     elif parts.scheme not in ("file", "") or parts.netloc not in ("", "localhost"):
-        raise _outside(uri)
+        raise outside(uri)
     # To MLflow a relative path is one of wherever its process runs; of one run to another's none need lead.
     relative = parts.scheme != "mlflow-artifacts" and not path.startswith("/")
     if relative or ".." in path.split("/"):
-        raise _outside(uri)
-    folder = _below(settings.ARTIFACTS, path, uri)
-    if folder == settings.ARTIFACTS.resolve():
-        raise NotFound(f"{uri!r} names no folder of its own below STUDIO_ARTIFACTS.")
-    return folder
+        raise outside(uri)
+    folder = below(root, path, uri)
+    if folder == root.resolve():
+        raise _no_folder_of_its_own(uri)
+    return LocalFolder(folder)
 
 
-def open_path(root: Path, relative: str) -> Path:
-    """An existing file or folder below `root`, a folder from `folder_of`. Raises NotFound."""
-    path = _below(root, relative, relative)
-    if not _is_ordinary(path):
-        raise NotFound(f"There is no artifact at {relative or '/'}.")
-    return path
+def _s3_folder(root: S3Folder, uri: str, parts: SplitResult) -> S3Folder:
+    if parts.scheme == "mlflow-artifacts" and not parts.netloc:
+        path = unquote(parts.path).strip("/")
+    else:
+        path = root.relative(uri)
+    if not path:
+        raise _no_folder_of_its_own(uri)
+    return root.sub(path, uri)
 
 
-def entries(root: Path, relative: str = "") -> list[Entry]:
-    """What lies in a folder: folders first, then files, by name. Raises NotFound."""
-    if not relative and not root.exists():
-        return []
-    folder = open_path(root, relative)
-    if not folder.is_dir():
-        raise NotFound(f"{relative} is a file, not a folder.")
-    found = []
-    for child in folder.iterdir():
-        path = f"{relative.rstrip('/')}/{child.name}".lstrip("/")
-        if not (_leads_inside(root, path) if child.is_symlink() else _is_ordinary(child)):
-            continue
-        is_folder = child.is_dir()
-        found.append(Entry(child.name, path, is_folder, 0 if is_folder else child.stat().st_size))
-    return sorted(found, key=lambda entry: (not entry.is_folder, entry.name))
-
-
-def _below(root: Path, path: str, told: str) -> Path:
-    if "\0" in path:
-        raise _outside(told)
-    try:
-        resolved = (root / path).resolve()
-    except (OSError, RuntimeError):  # links that lead in a circle
-        raise _outside(told) from None
-    if not resolved.is_relative_to(root.resolve()):
-        raise _outside(told)
-    return resolved
-
-
-def _is_ordinary(path: Path) -> bool:
-    """Whether this is a file or a folder: not absent, and no pipe, whose opening would wait for ever."""
-    try:
-        path.name.encode()
-        return path.is_file() or path.is_dir()
-    except (
-        OSError,
-        UnicodeEncodeError,
-    ):  # too long, not readable, or no text: no address can name it
-        return False
-
-
-def _leads_inside(root: Path, path: str) -> bool:
-    try:
-        open_path(root, path)
-    except NotFound:
-        return False
-    return True
-
-
-def _outside(told: str) -> NotFound:
-    return NotFound(f"{told!r} does not lie below STUDIO_ARTIFACTS, so Studio does not open it.")
+def _no_folder_of_its_own(uri: str) -> NotFound:
+    return NotFound(f"{uri!r} names no folder of its own below STUDIO_ARTIFACTS.")

@@ -6,41 +6,62 @@ It listens on a Unix socket that only Studio's user may open, with MLflow's perm
 from __future__ import annotations
 
 import configparser
+import logging.config
 import os
+import shutil
 import socket
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import uvicorn
 
+from studio.lib import artifacts, heartbeat
 from studio.lib.database import sqlalchemy_url
 from studio.lib.secrets import derive
+from studio.lib.start import read_settings
 from studio.mlflow import identity
 
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+    read_settings()
     from django.conf import settings
 
+    artifacts.make()
+    _own_temporary_folder(settings.HOME.root / "passing-through")
     database = sqlalchemy_url(settings.DATABASES["default"])
     flask_key = derive(settings.SECRET_KEY, "mlflow flask").hex()
     _configure(
         database,
-        settings.ARTIFACTS,
+        artifacts.destination(),
         flask_key,
         _auth_config(settings.HOME.root, database),
     )
     _seal(settings.SECRET_KEY)
     identity.accept(settings.IDENTITY_KEY)
+    logging.config.dictConfig(settings.LOGGING)
+    heart = heartbeat.start("reference")
     config = _server()
     config.load()  # before listening: until then a caller is told at once that nobody answers
-    uvicorn.Server(config).run(sockets=[private_socket(settings.HOME.reference_socket)])
+    _Server(config, heart).run(sockets=[private_socket(settings.HOME.reference_socket)])
+
+
+class _Server(uvicorn.Server):
+    """Ends by the signal that it was sent, so that nothing comes after `run`: it says goodbye before."""
+
+    def __init__(self, config: uvicorn.Config, heart: heartbeat.Heartbeat) -> None:
+        super().__init__(config)
+        self._heart = heart
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._heart.stop()
 
 
 def _server() -> uvicorn.Config:
     return uvicorn.Config(
         "studio.mlflow.edge:create_app",
         factory=True,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=60,  # longer than upstream's: an idle connection is closed by who would use it
@@ -49,10 +70,8 @@ def _server() -> uvicorn.Config:
     )
 
 
-def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path) -> None:
+def _configure(database: str, destination: str, flask_key: str, auth_config: Path) -> None:
     """Set what MLflow reads from its environment, before its first import."""
-    artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
-    destination = artifacts.as_uri()
     os.environ |= {
         "_MLFLOW_SERVER_FILE_STORE": database,
         "_MLFLOW_SERVER_REGISTRY_STORE": database,
@@ -67,6 +86,7 @@ def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_CONFIGURE_LOGGING": "false",  # its lines are written as all of Studio's are
         "MLFLOW_MODEL_CATALOG_URI": os.environ.get(
             "MLFLOW_MODEL_CATALOG_URI", ""
         ),  # ask no other host
@@ -75,6 +95,17 @@ def _configure(database: str, artifacts: Path, flask_key: str, auth_config: Path
     }
     for ambient in ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"):
         os.environ.pop(ambient, None)
+
+
+def _own_temporary_folder(folder: Path) -> None:
+    """Where MLflow keeps a file on its way to an object store or back, unless TMPDIR says otherwise.
+
+    Below /tmp it may be held in memory, and what a killed process has left there would stay.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    if "TMPDIR" not in os.environ:
+        folder.mkdir(mode=0o700)
+        os.environ["TMPDIR"] = str(folder)
 
 
 def _seal(secret_key: str) -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -29,6 +28,11 @@ from mlflow.tracing.constant import TraceTagKey
 from mlflow.tracing.utils.artifact_utils import TRACE_DATA_FILE_NAME
 from mlflow.utils.file_utils import get_file_info, local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
+
+from studio.lib import s3
+from studio.lib.folders import outside
+from studio.lib.home import STORE_ID
+from studio.mlflow.buckets import Bucket, stream_through
 
 # A trace's files lie below its experiment's, in a folder of the name that its sender gave it.
 _TRACE_ID = re.compile(r"[\w:@=+~-][\w.:@=+~-]*")
@@ -114,7 +118,10 @@ class Folder(LocalArtifactRepository):  # type: ignore[misc]  # MLflow carries n
             raise _outside(told or self.artifact_uri) from None
         if not folder.is_relative_to(self.root.resolve()):
             raise _outside(self.artifact_uri)
-        if not real.is_relative_to(folder) or strange:  # to open a pipe would wait for ever
+        own = real == self.root.resolve() / STORE_ID
+        if (
+            not real.is_relative_to(folder) or strange or own
+        ):  # a pipe's opening would wait for ever
             raise _outside(told)
         return real
 
@@ -136,13 +143,15 @@ class Registry(known.ArtifactRepositoryRegistry):  # type: ignore[misc]
         if _scheme_of(destination) == "file":
             root = Path(local_file_uri_to_path(destination))
             self._folder = type("Folder", (Folder,), {"root": root})
+        else:
+            self._registry["s3"] = type("Bucket", (Bucket,), {"root": destination})
 
     def get_artifact_repository(self, artifact_uri: str, *stores: Any, **more: Any) -> Any:
         scheme = _scheme_of(artifact_uri)
         if _scheme_of(self._destination) == "file":
             if scheme == "file" and urlsplit(artifact_uri).netloc in ("", "localhost"):
                 return self._folder(artifact_uri, *stores, **more)
-        elif is_below(artifact_uri, self._destination):
+        elif s3.is_below(artifact_uri, self._destination):
             return super().get_artifact_repository(artifact_uri, *stores, **more)
         raise _outside(artifact_uri)
 
@@ -151,6 +160,7 @@ def raise_walls(destination: str) -> None:
     """Let MLflow's server open what lies below this address and nothing else. Called once, before it serves."""
     stores = known.get_registered_artifact_repositories()
     known._artifact_repository_registry = Registry(destination, stores)
+    stream_through()
     handlers._is_servable_proxied_run_artifact_root = is_own
     handlers._HANDLER_BLOCKED_TRACE_TAGS |= _TRACE_LOCATIONS
     for name in ("start_trace", "deprecated_start_trace_v2", "deprecated_end_trace_v2"):
@@ -169,24 +179,6 @@ def is_own(address: str) -> bool:
     except ValueError:
         return False
     return parts.scheme == "mlflow-artifacts" and not parts.netloc
-
-
-def is_below(address: str, root: str) -> bool:
-    """Whether an address of an object store lies below another, of the same store."""
-    try:
-        own, parts = urlsplit(root), urlsplit(address)
-    except ValueError:
-        return False
-    if (own.scheme, own.netloc) != (parts.scheme, parts.netloc) or parts.query or parts.fragment:
-        return False
-    names, first = list(_names(parts.path)), list(_names(own.path))
-    return not {".", ".."} & set(names) and names[: len(first)] == first
-
-
-def _names(path: str) -> Iterator[str]:
-    while (decoded := unquote(path)) != path:
-        path = decoded
-    return (name for name in re.split(r"[/\\]", path) if name)
 
 
 def _scheme_of(address: str) -> str:
@@ -220,7 +212,7 @@ def _of_plain_names(location: Any) -> Any:
 
 
 def _outside(told: str) -> MlflowException:
-    return _refused(f"{told!r} does not lie below STUDIO_ARTIFACTS, so Studio does not open it.")
+    return _refused(outside(told).message)
 
 
 def _refused(told: str) -> MlflowException:

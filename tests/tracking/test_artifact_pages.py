@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.http import FileResponse
+from django.http import StreamingHttpResponse
 from django.test import Client
 from pytest_django import Settings
 
@@ -43,10 +43,10 @@ def folder(run: Run, settings: Settings) -> Path:
     return folder
 
 
-def download(client: Client, run: Run, path: str, **query: str) -> FileResponse:
+def download(client: Client, run: Run, path: str, **query: str) -> StreamingHttpResponse:
     response = client.get(f"/runs/{run.pk}/download/", {"path": path} | query)
     assert response.status_code == 200
-    assert isinstance(response, FileResponse)
+    assert isinstance(response, StreamingHttpResponse)
     return response
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
+from studio.lib import artifacts
 from studio.lib.database import sqlalchemy_url
 from studio.mlflow import serve
 
@@ -19,7 +20,7 @@ def main() -> None:
     database = sqlalchemy_url(settings.DATABASES["default"])
     settings.HOME.secret("test")  # makes the folder
     config = serve._auth_config(settings.HOME.root, database)
-    serve._configure(database, settings.ARTIFACTS, "flask key", config)
+    serve._configure(database, artifacts.destination(), "flask key", config)
     from mlflow.server.auth import create_app
 
     for path, methods in sorted(routes(create_app())):

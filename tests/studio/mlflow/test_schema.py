@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from studio.mlflow import schema
+from studio.mlflow.survey import REVISIONS, head
 
 pytestmark = pytest.mark.django_db
 TABLES = ["alembic_version", "alembic_version_auth"]
@@ -22,8 +23,8 @@ def version(table: str) -> set[str]:
 
 def test_after_migrate_the_tables_are_current() -> None:
     assert schema.is_current("default")
-    for table, folder in schema._REVISIONS.items():
-        assert version(table) == {schema.head(folder)}
+    for table, folder in REVISIONS.items():
+        assert version(table) == {head(folder)}
 
 
 @pytest.mark.filterwarnings("ignore:No path_separator found")
@@ -35,7 +36,7 @@ def test_the_last_revision_is_the_one_that_mlflow_means() -> None:
     url = "postgresql+psycopg://"
     tracking = ScriptDirectory.from_config(_get_tracking_config(url)).get_current_head()
     permissions = ScriptDirectory.from_config(_get_alembic_config(url)).get_current_head()
-    assert [schema.head(folder) for folder in schema._REVISIONS.values()] == [tracking, permissions]
+    assert [head(folder) for folder in REVISIONS.values()] == [tracking, permissions]
 
 
 @pytest.mark.parametrize("table", TABLES)

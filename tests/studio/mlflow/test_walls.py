@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact import artifact_repository_registry as known
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from studio.mlflow.walls import Registry, is_below, is_own
+from studio.lib.s3 import is_below
+from studio.mlflow.walls import Registry, is_own
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's, of its libraries
 SECRET = "only-the-machine-may-know"
@@ -184,13 +185,16 @@ def test_what_cannot_be_told_is_left_out(root: Path, run: Any) -> None:
         ("s3://bucket/studio/%25252e%25252e/x", False), ("s3://bucket/studio/..%5Cx", False),
         ("s3://bucket/studio/1#x", False), ("s3://bucket/studio/1?x", False), ("gs://bucket/studio/1", False),
         ("s3://user@bucket/studio/1", False), ("/bucket/studio", False), ("s3://[x", False),
+        ("s3://bucket/%73tudio/1", False), ("s3://bucket//studio/1", False), ("s3://bucket/studio\\1", False),
+        ("s3://bucket/studio%2f1", False), ("s3://bucket/studio/1?", False), ("S3://bucket/studio/1", False),
+        ("s3://bucket/studio/\t1", False), ("s3://bucket/studio/1\0", False), ("s3://bucket:1/studio/1", False),
     ],
 )  # fmt: skip
 def test_with_an_object_store_only_its_own_prefix_is_opened(address: str, below: bool) -> None:
-    registry = Registry("s3://bucket/studio", {"s3": lambda uri, **_: uri, "gs": None})
+    registry = Registry("s3://bucket/studio", {"s3": None, "gs": None})
     assert is_below(address, "s3://bucket/studio") is below
     if below:
-        assert registry.get_artifact_repository(address) == address
+        assert registry.get_artifact_repository(address).artifact_uri == address
     else:
         with pytest.raises(MlflowException, match="STUDIO_ARTIFACTS"):
             registry.get_artifact_repository(address)
