@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
+from time import perf_counter
 
 from endpoints.gateway.connection import Answer
+from endpoints.gateway.counting import Counting
 from endpoints.gateway.errors import (
     GatewayError,
     MethodNotAllowed,
@@ -26,10 +27,10 @@ from endpoints.gateway.reply import Reply, Send
 from endpoints.gateway.routes import Replica, Route, authorised, choose
 from endpoints.gateway.table import LiveTable
 from endpoints.gateway.watch import Message, Receive, Watch
+from studio.lib import metrics, request_ids
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _FORWARDED = (b"content-type", b"accept")
 
 
@@ -45,22 +46,28 @@ class Call:
 class Gateway:
     """Scores through replicas. Asks nothing but its memory who may and where."""
 
-    def __init__(self, table: LiveTable, pool: Pool, limits: Limits) -> None:
+    def __init__(
+        self, table: LiveTable, pool: Pool, limits: Limits, metrics_token: str = ""
+    ) -> None:
         self._table = table
+        self._counting = Counting(metrics_token)
         self._pool = pool
         self._limits = limits
         self._inbox = Inbox(limits)
         self._loop = asyncio.get_running_loop()
         self._random = Random()  # noqa: S311 - it divides traffic and tells requests apart
         self._refusals, self._told_of_refusals = 0, float("-inf")
-        self._own: dict[str, Callable[[Reply], Awaitable[None]]] = {
+        self._own: dict[str, Callable[[Call], Awaitable[None]]] = {
             "/livez": self._livez,
             "/healthz": self._healthz,
+            "/metrics": self._metrics,
         }
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         reply = Reply(send, self._request_id(headers))
+        request_ids.know(reply.request_id)
+        began = perf_counter()
         try:
             await self._route(scope["method"], scope["path"], Call(headers, receive, reply))
         except GatewayError as error:
@@ -71,10 +78,12 @@ class Gateway:
             await reply.error(
                 Unavailable("The gateway is being stopped. Try again in a few seconds.")
             )
+        finally:
+            self._counting.answered(reply, perf_counter() - began)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id", b"").decode("latin-1")
-        return given if _REQUEST_ID.match(given) else f"{self._random.getrandbits(128):032x}"
+        return given if request_ids.RULE.match(given) else f"{self._random.getrandbits(128):032x}"
 
     async def _route(self, method: str, path: str, call: Call) -> None:
         endpoint = _endpoint_in(path)
@@ -85,17 +94,26 @@ class Gateway:
             return
         own = self._own.get(path)
         if own is None:
-            raise NotFound(
-                "There is nothing at this address. Predictions are POSTed to /endpoints/NAME/invocations."
-            )
+            raise _nothing()
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed(method, "GET, HEAD")
-        await own(call.reply)
+        await own(call)
 
-    async def _livez(self, reply: Reply) -> None:
-        await reply.plain(200, b"text/plain", b"ok")
+    async def _livez(self, call: Call) -> None:
+        await call.reply.plain(200, b"text/plain", b"ok")
 
-    async def _healthz(self, reply: Reply) -> None:
+    async def _metrics(self, call: Call) -> None:
+        if not self._counting.open:
+            raise _nothing()
+        if not self._counting.admits(call.headers.get(b"authorization", b"")):
+            told = b"Send STUDIO_METRICS_TOKEN as bearer.\n"
+            await call.reply.plain(401, b"text/plain", told, [(b"www-authenticate", b"Bearer")])
+            return
+        text = metrics.exposition(self._counting.families(self._table))
+        await call.reply.plain(200, metrics.CONTENT_TYPE.encode(), text.encode())
+
+    async def _healthz(self, call: Call) -> None:
+        reply = call.reply
         if self._table.current is None:
             await reply.json(503, {"status": "starting", "routes": None})
             return
@@ -107,6 +125,7 @@ class Gateway:
 
     async def _score(self, name: str, call: Call) -> None:
         self._admit(name, call)
+        self._counting.begin(name)
         watch = Watch(call.receive, self._limits.seconds, self._loop)
         try:
             await self._take_and_forward(name, call, watch)
@@ -118,6 +137,7 @@ class Gateway:
             raise
         finally:
             watch.stop()
+            self._counting.end(name)
 
     async def _take_and_forward(self, name: str, call: Call, watch: Watch) -> None:
         body = await self._inbox.take(
@@ -205,6 +225,12 @@ class Gateway:
             "No model server of this endpoint is ready. Try again in a few seconds.",
             reason=reason,
         )
+
+
+def _nothing() -> NotFound:
+    return NotFound(
+        "There is nothing at this address. Predictions are POSTed to /endpoints/NAME/invocations."
+    )
 
 
 def _nobody(route: Route) -> NotFound:

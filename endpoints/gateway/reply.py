@@ -14,6 +14,7 @@ from endpoints.gateway.watch import Message
 log = logging.getLogger(__name__)
 
 Send = Callable[[Message], Awaitable[None]]
+NOBODY = "-"  # no endpoint, no deployment
 
 # What concerns one connection only, what the gateway says itself, and cookies: those would reach every port
 # of this host, Studio's pages among them.
@@ -39,13 +40,14 @@ _NOT_PASSED_ON = frozenset(
 class Reply:
     """The one answer to one request. `endpoint` and `deployment` are for the log, once they are known."""
 
-    __slots__ = ("_send", "deployment", "endpoint", "request_id", "started")
+    __slots__ = ("_send", "deployment", "endpoint", "request_id", "started", "status")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self.request_id = request_id
-        self.endpoint = self.deployment = "-"
+        self.endpoint = self.deployment = NOBODY
         self.started = False
+        self.status = 0  # until there is an answer
 
     async def plain(
         self, status: int, content_type: bytes, body: bytes, more: Headers | None = None
@@ -57,6 +59,7 @@ class Reply:
             *(more or ()),
         ]
         self.started = True
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
@@ -79,6 +82,7 @@ class Reply:
     async def pass_on(self, answer: Answer) -> None:
         """Answer with what the replica answers, as it comes. Raises BadAnswer."""
         self.started = True
+        self.status = answer.status
         await self._send(
             {
                 "type": "http.response.start",
@@ -113,4 +117,10 @@ class Reply:
             self.deployment,
             self.request_id,
             error.reason or error.message,
+            extra={
+                "kind": f"{error.status} {error.code}",
+                "route": f"{self.endpoint}/{self.deployment}",
+                "brief": error.reason or error.message,
+                "request_id": self.request_id,
+            },
         )

@@ -73,7 +73,7 @@ def _refused(host: str, port: int, failure: OSError) -> str:
 
 async def _serve(listener: socket.socket, limits: Limits) -> None:
     table, pool = LiveTable(settings.DATABASE_URL), Pool()
-    server = uvicorn.Server(_configuration(Gateway(table, pool, limits)))
+    server = uvicorn.Server(_configuration(Gateway(table, pool, limits, settings.METRICS_TOKEN)))
     _end_normally_on_signals(server)
     # In a group: a fault in keeping the table ends the process too, and `up` starts it anew.
     async with asyncio.TaskGroup() as group:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gc
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from time import monotonic
 
 import pytest
-from django.db import connection
 from django.test import Client
 from django.utils.timezone import now
 from pytest_django import Settings
 
 from endpoints.models import Agent
-from studio.lib import heartbeat
+from studio.health.models import Process
+from studio.lib import artifacts, heartbeat
 from tests.support.processes import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -26,6 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def alone(settings: Settings, db: None) -> object:
     """No gateway of another Studio on this machine is asked, and no worker was here before."""
     settings.SCORING_ADDRESS = f"127.0.0.1:{free_port()}"
+    artifacts.make()
     heartbeat._client().delete("studio:worker-seen")
     yield
     heartbeat._client().delete("studio:worker-seen")
@@ -106,30 +109,50 @@ def answering() -> Iterator[str]:
 
 def test_redis_that_is_away_is_named(client: Client, settings: Settings) -> None:
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
-    assert unwell(client)["redis"] == "not answering (ConnectionError)"
+    told = unwell(client)
+    assert told["redis"] == "not answering (ConnectionError)"
+    assert told["worker"] == "not known while Redis is away"
 
 
-def test_a_database_that_does_not_answer_is_named(client: Client) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 1")
-        told = unwell_with_broken_transaction(client)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_database_that_does_not_answer_is_named_and_not_waited_for(
+    client: Client, settings: Settings, frozen: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # takes connections, and says nothing
+        port = listener.getsockname()[1]
+        if not frozen:
+            listener.close()
+        settings.DATABASE_URL = f"postgresql://studio@127.0.0.1:{port}/studio"
+        began = monotonic()
+        told = unwell(client)
+        assert monotonic() - began < 20  # of the frozen one nothing would ever come
     assert told["database"].startswith("not answering")
-
-
-def unwell_with_broken_transaction(client: Client) -> dict[str, str]:
-    """Every statement of a transaction that has failed is refused."""
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute("SELECT pg_sleep(1)")
-        except Exception:  # noqa: BLE001 - the point is that it failed
-            return unwell(client)
-    raise AssertionError("the statement did not time out")
+    assert told["agent"] == told["gateway"] == "not known while the database is away"
 
 
 def test_the_answer_holds_no_address_and_no_password(client: Client, settings: Settings) -> None:
     text = client.get("/healthz").content.decode()
     for secret in (settings.DATABASES["default"]["PASSWORD"], str(settings.HOME.root)):
         assert secret not in text
+
+
+def test_an_artifact_store_that_is_away_is_told_without_its_address(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(artifacts, "trouble", lambda: "There is no folder /unplugged.")
+    told = client.get("/healthz")
+    assert "unplugged" not in told.content.decode()
+    assert "artifact store" in told.json()["warnings"][0]
+
+
+def test_a_gateway_of_another_host_is_heard_of(client: Client) -> None:
+    assert "gateway" in unwell(client)
+    row = Process(name="gateway", host="elsewhere", pid=1, version="1", started_at=now())
+    row.seen_at = now()
+    row.save()
+    assert "gateway" not in unwell(client)
+    Process.objects.update(seen_at=now() - timedelta(seconds=16))
+    assert "gateway" in unwell(client)
 
 
 def test_what_works_but_not_as_it_should_is_told_and_makes_nothing_unwell(client: Client) -> None:

@@ -26,6 +26,7 @@ METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 OPEN_TO_ALL = {
     r"password/": "sets a password by a link that an administrator has made: who has none is told nothing",
     r"livez|healthz": "a load balancer asks without a password, and is told of no content",
+    r"metrics": "for Prometheus alone, behind a token of its own: 404 while none is set",
     r"favicon\.ico": "a picture that browsers ask for before anybody has signed in",
     r"login/": "the door itself",
     r"admin/login/": "the door of Django's own administration, which lets in administrators only",
