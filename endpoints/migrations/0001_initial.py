@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('starting', 'Starting'), ('ready', 'Ready'), ('unready', 'Unready'), ('draining', 'Draining'), ('gone', 'Gone')], default='starting', max_length=8)),
                 ('address', models.TextField(blank=True, help_text='The Unix socket it answers on.')),
                 ('pid', models.PositiveIntegerField(null=True)),
-                ('pid_started', models.FloatField(help_text='Seconds since the epoch; with the pid it names the process.', null=True)),
+                ('pid_started', models.FloatField(help_text='As studio.lib.processes tells it; with the pid it names the process.', null=True)),
                 ('exit_code', models.IntegerField(null=True)),
                 ('reason', models.CharField(blank=True, help_text='Why it is gone.', max_length=300)),
                 ('restarts', models.PositiveIntegerField(default=0)),
