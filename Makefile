@@ -37,13 +37,10 @@ up: $(VENV)/server.stamp
 test: $(VENV)/dev.stamp programs
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# The tests drive the system's Chromium, curl and Node. Root may install them; others are told at the test.
+# The tests start the system's Chromium, Node, curl, nginx, PostgreSQL and Redis. Root may install them; others
+# are told at the test.
 programs:
-	@missing=; command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing=chromium; \
-	command -v curl >/dev/null || missing="$$missing curl"; \
-	command -v node >/dev/null || missing="$$missing nodejs"; \
-	[ -z "$$missing" ] || [ "$$(id -u)" != 0 ] || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; }
+	@sh .ci/programs
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 # They ask a Studio that is there. To load the settings makes a home where there is none.
-_ASKING = ("token", "password-link")
+_ASKING = ("token", "password-link", "status", "backup")
 
 
 def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
-    if {*sys.argv[1:2]} & {*_ASKING} and not {"-h", "--help"} & {*sys.argv}:
+    if {*sys.argv[1:2]} & {*_ASKING} and not {"-h", "--help", "--verify"} & {*sys.argv}:
         _refuse_without_home()
+    from studio.lib.start import read_settings
+
+    read_settings()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

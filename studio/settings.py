@@ -5,77 +5,113 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from studio.lib import database, redis
 from studio.lib.env import (
+    env_artifacts,
+    env_bool,
     env_choice,
     env_folder,
     env_gigabytes,
-    env_list,
+    env_host,
+    env_hosts,
     env_networks,
     env_port,
+    env_secret,
+    env_site,
     env_text,
     env_url,
+    refuse_unknown,
 )
-from studio.lib.home import Home, default_home
+from studio.lib.home import Home, default_home, kept_secret
 from studio.lib.secrets import derive
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"
 
 HOME = Home(env_folder("STUDIO_HOME", default_home()))
-BIND = env_text("STUDIO_BIND", "127.0.0.1")
+BIND = env_host("STUDIO_BIND", "127.0.0.1")
 PORT = env_port("STUDIO_PORT", 8000)
 SCORING_PORT = env_port("STUDIO_SCORING_PORT", 8001)
 _LOCAL = "127.0.0.1" if BIND in ("0.0.0.0", "::") else f"[{BIND}]" if ":" in BIND else BIND  # noqa: S104 - compared, not bound
 # Where Studio's own processes reach web and gateway, whatever the public addresses are.
 WEB_ADDRESS, SCORING_ADDRESS = f"{_LOCAL}:{PORT}", f"{_LOCAL}:{SCORING_PORT}"
-PUBLIC_URL = env_url("STUDIO_PUBLIC_URL", f"http://{WEB_ADDRESS}", ("http", "https"))
-SCORING_URL = env_url("STUDIO_SCORING_URL", f"http://{SCORING_ADDRESS}", ("http", "https"))
+PUBLIC_URL = env_site("STUDIO_PUBLIC_URL", f"http://{WEB_ADDRESS}")
+SCORING_URL = env_site("STUDIO_SCORING_URL", f"http://{SCORING_ADDRESS}", path=True)
+# Where a web host without a gateway of its own reaches it. Empty: on this host, at SCORING_ADDRESS.
+GATEWAY_URL = env_site("STUDIO_GATEWAY_URL", "")
 ADMIN_USERNAME = env_text("STUDIO_ADMIN_USERNAME", "admin")
 ADMIN_PASSWORD = env_text("STUDIO_ADMIN_PASSWORD")
-ARTIFACTS = env_folder("STUDIO_ARTIFACTS", HOME.artifacts)
+ARTIFACTS = env_artifacts("STUDIO_ARTIFACTS", HOME.artifacts)
 ENVIRONMENTS_BYTES = env_gigabytes("STUDIO_ENVIRONMENTS_GB", 20)
 LOG_FORMAT = env_choice("STUDIO_LOG_FORMAT", ("text", "json"))
 # Whose X-Forwarded-* headers count: nobody's else do.
 TRUSTED_PROXIES = env_networks("STUDIO_TRUSTED_PROXIES")
-METRICS_TOKEN = env_text("STUDIO_METRICS_TOKEN")
+METRICS_TOKEN = env_secret("STUDIO_METRICS_TOKEN", least=16)
+WORKSPACES = env_bool("STUDIO_WORKSPACES", default=False)
+SECRET_KEY = env_secret("STUDIO_SECRET_KEY", least=32)
+DATABASE_URL = env_url("DATABASE_URL", "", ("postgresql", "postgres"))
+REDIS_URL = env_url("REDIS_URL", "", ("redis", "rediss", "unix"))
+_HOSTS = env_hosts("STUDIO_ALLOWED_HOSTS")
 
-SECRET_KEY = env_text("STUDIO_SECRET_KEY") or HOME.secret("secret-key")
+# All are read. What cannot go together is refused before anything is made in STUDIO_HOME.
+refuse_unknown()
+if PORT == SCORING_PORT:
+    raise ImproperlyConfigured(
+        f"STUDIO_PORT and STUDIO_SCORING_PORT are both {PORT}: give web and scoring a port each"
+    )
+if WORKSPACES:
+    raise ImproperlyConfigured(
+        "STUDIO_WORKSPACES='true': this version knows one workspace, `default`. "
+        "Write false, or leave it out"
+    )
+
+SECRET_KEY = SECRET_KEY or kept_secret(HOME, "secret-key")
 IDENTITY_KEY = derive(SECRET_KEY, "mlflow identity")
-_NAMES = {urlsplit(url).hostname or "" for url in (PUBLIC_URL, SCORING_URL)} | {
-    "localhost",
-    "127.0.0.1",
-    "::1",
-}
-ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS") or sorted(
-    f"[{name}]" if ":" in name else name for name in _NAMES
+# This machine's own always: by them Studio asks itself how it is. No page from elsewhere comes by such a name.
+_NAMES = {_LOCAL.strip("[]"), "localhost", "127.0.0.1", "::1"} | (
+    {name.strip("[]") for name in _HOSTS}
+    or {urlsplit(url).hostname or "" for url in (PUBLIC_URL, SCORING_URL)}
 )
+ALLOWED_HOSTS = sorted(f"[{name}]" if ":" in name else name for name in _NAMES)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "studio.http.csrf_failure"
 
-DATABASE_URL = env_url("DATABASE_URL", "", ("postgresql", "postgres"))
 POSTGRES_EMBEDDED = not DATABASE_URL
 if POSTGRES_EMBEDDED:
     DATABASE_URL = database.embedded_url(
-        HOME.postgres_socket, "studio", HOME.secret("postgres-password"), "studio"
+        HOME.postgres_socket, "studio", kept_secret(HOME, "postgres-password"), "studio"
     )
+DATABASE_URL = database.with_patience(DATABASE_URL)
 DATABASES = {"default": database.django_database(DATABASE_URL)}
 # A connection that PostgreSQL has closed, at its restart say, is replaced before it is used.
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 20, "timeout": 10}
+DATABASES["default"]["OPTIONS"]["pool"] = {
+    "min_size": 1,
+    "max_size": 20,
+    "timeout": 10,
+    # The pool doubles its pauses for so long and then begins anew at the next request: with its usual five
+    # minutes a database that is back after one would be found after two.
+    "reconnect_timeout": 2,
+    "reconnect_failed": database.tell_who_waits,
+}
 
-REDIS_URL = env_url("REDIS_URL", "", ("redis", "rediss", "unix"))
 REDIS_EMBEDDED = not REDIS_URL
 if REDIS_EMBEDDED:
-    REDIS_URL = redis.embedded_url(HOME.redis_socket, HOME.secret("redis-password"))
+    REDIS_URL = redis.embedded_url(HOME.redis_socket, kept_secret(HOME, "redis-password"))
+redis.refuse_unreadable(REDIS_URL)
 
 INSTALLED_APPS = [
     "studio.launch",
+    "studio.backup",
+    "studio.health",
     "studio.mlflow",
     "studio.accounts",
     "tracking",
     "registry",
     "endpoints",
+    "studio.importing",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -89,6 +125,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
 ]
 MIDDLEWARE = [
+    "studio.health.middleware.Observed",
+    "studio.lib.proxies.ForwardedHeaders",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "studio.http.ContentSecurityPolicy",
@@ -136,9 +174,12 @@ LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "accounts:login"
 
-# Cookies are shared by every port of a host: each Studio on it has names of its own.
-SESSION_COOKIE_NAME = f"studio_session_{PORT}"
-CSRF_COOKIE_NAME = f"studio_csrf_{PORT}"
+# Cookies are shared by every port of a host: each Studio on it has names of its own. By the public port, so
+# that all web processes behind one address have the same.
+_PUBLIC = urlsplit(PUBLIC_URL)
+_PUBLIC_PORT = _PUBLIC.port or {"http": 80, "https": 443}[_PUBLIC.scheme]
+SESSION_COOKIE_NAME = f"studio_session_{_PUBLIC_PORT}"
+CSRF_COOKIE_NAME = f"studio_csrf_{_PUBLIC_PORT}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
@@ -192,11 +233,16 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = (
+    None  # for as long as it takes: nobody is there to start it again
+)
 # A broker that is away is not waited for: the sweep finds the rows once it is back.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "socket_keepalive_options": redis.KEEPALIVE,
     "max_retries": 0,
 }
 CELERY_TIMEZONE = "UTC"
@@ -204,15 +250,30 @@ CELERY_TIMEZONE = "UTC"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "formatters": {
+        "text": {"()": "studio.lib.logs.TextLine"},
+        "json": {"()": "studio.lib.logs.JsonLine"},
+    },
+    "handlers": {
+        "null": {"class": "logging.NullHandler"},
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT},
+        "kept": {"class": "studio.lib.logs.Keep", "level": "ERROR"},
+    },
+    "root": {"handlers": ["stderr", "kept"], "level": "INFO"},
     "loggers": {
+        "mlflow": {"level": "WARNING"},
+        "alembic": {"level": "WARNING"},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        # Requests that Django refuses. Anyone can send them: kept, they would wash out the errors that matter.
+        "django.security": {"handlers": ["stderr"], "propagate": False},
+        "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
+        # Each attempt of the pool while the database is away: who needed a connection is told, and says so.
+        "psycopg.pool": {"level": "ERROR"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
     },
 }

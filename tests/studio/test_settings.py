@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,24 +9,29 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from studio.lib.env import env_bool, env_choice, env_folder, env_list, env_port, env_text, env_url
+from studio.lib.env import (
+    DEFAULTS,
+    env_bool,
+    env_choice,
+    env_folder,
+    env_hosts,
+    env_list,
+    env_port,
+    env_text,
+    env_url,
+)
+from tests.support.settings import read_settings
 
-SETTINGS = Path(__file__).parents[2] / "studio" / "settings.py"
+KEY = "an-example-of-32-random-characters"
 Load = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
     """The settings as a process with this environment reads them."""
-    for name in list(os.environ):
-        if name.startswith("STUDIO_") or name in ("DATABASE_URL", "REDIS_URL"):
-            monkeypatch.delenv(name)
 
     def load(**environment: str) -> dict[str, Any]:
-        given = {"STUDIO_HOME": str(tmp_path / "home")} | environment
-        for name, value in given.items():
-            monkeypatch.setenv(name, value)
-        return runpy.run_path(str(SETTINGS))
+        return read_settings(monkeypatch, **{"STUDIO_HOME": str(tmp_path / "home")} | environment)
 
     return load
 
@@ -36,7 +39,14 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("STUDIO_PORT", ["0", "65536", "-1", "80a", "8000.0", " ", "1e3"]),
+        (
+            "STUDIO_PORT",
+            ["0", "65536", "-1", "80a", "8000.0", " ", "1e3", "８０", "tcp://10.0.0.1:80"],
+        ),
+        (
+            "STUDIO_BIND",
+            ["127.0.0.1:8000", "http://x", "*", "a b", "[::1]", "300.1.1.1", "1.2", "-x"],
+        ),
         ("STUDIO_SCORING_PORT", ["0", "http"]),
         (
             "STUDIO_PUBLIC_URL",
@@ -47,17 +57,49 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
                 "http:///path",
                 "http://[::1",
                 "https://x:no",
+                "https://x:0",
                 "x",
+                "https://x/studio",
+                "https://user:geheim@x",
+                "https://x?y",
+                "https://x#y",
+                "https://a_b",
             ],
         ),
-        ("STUDIO_SCORING_URL", ["localhost:8001", "http://"]),
+        ("STUDIO_SCORING_URL", ["localhost:8001", "http://", "https://x/y?z", "https://u@x"]),
+        ("STUDIO_WORKSPACES", ["true", "True", "1"]),
+        ("STUDIO_ALLOWED_HOSTS", ["https://x", "x:8000", "*", ".", "a b", "x/y", "x,*"]),
+        ("STUDIO_TRUSTED_PROXIES", ["nginx", "10.0.0.7/24", "10.0.0.0/33"]),
+        ("STUDIO_SECRET_KEY", ["short", "x" * 64, "with a space in it, but long enough", "é" * 40]),
+        ("STUDIO_METRICS_TOKEN", ["short", "aaaaaaaaaaaaaaaaaaaa", "a token with spaces in it"]),
         (
             "STUDIO_ENVIRONMENTS_GB",
             ["0", "0.0", "-1", "20GB", "1e3", "nan", "inf", "1,5", "9" * 400],
         ),
         ("STUDIO_LOG_FORMAT", ["xml", "JSON", "text "]),
         ("STUDIO_HOME", ["relative", "./home", "s3://bucket/home", "~nobody-of-this-name/home"]),
-        ("STUDIO_ARTIFACTS", ["s3://bucket", "relative/artifacts", "gs://x"]),
+        (
+            "STUDIO_ARTIFACTS",
+            [
+                "relative/artifacts",
+                "gs://x",
+                "file:///x",
+                "s3://",
+                "s3:///prefix",
+                "s3://b",
+                "s3://bucket//x",
+                "s3://bucket/../x",
+                "s3://bucket/./x",
+                "s3://bucket/a b",
+                "s3://bucket/%2e%2e",
+                "s3://bucket/x?y",
+                "s3://bucket/x#y",
+                "s3://bucket:9000/x",
+                "S3://bucket/x",
+                "s3://bucket/x\n",
+                "s3://key:secret@bucket",
+            ],
+        ),  # fmt: skip
         (
             "DATABASE_URL",
             [
@@ -67,9 +109,29 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
                 "h/d",
                 "postgresql://h",
                 "postgresql://h/d?nope=1",
+                "postgresql://h:0/d",
+                "postgresql://u:p%zz@h/d",
+                "postgresql://h/d?sslrootcert=/nowhere/ca.crt",
             ],
         ),
-        ("REDIS_URL", ["http://h", "redis", "amqp://h", "redis:"]),
+        (
+            "REDIS_URL",
+            [
+                "http://h",
+                "redis",
+                "amqp://h",
+                "redis:",
+                "redis:///0",
+                "redis://h/name",
+                "redis://h:port/0",
+                "redis://h/0?ssl_ca_certs=/etc/ssl",
+                "redis://h/0?socket_timeout=3",
+                "rediss://h/0?ssl_cert_reqs=maybe",
+                "rediss://h/0?ssl_check_hostname=maybe",
+                "rediss://h/0?ssl_ca_certs=/nowhere/ca.crt",
+                "unix://?db=0",
+            ],
+        ),
     ],
 )
 def test_a_value_that_cannot_be_right_stops_the_start(
@@ -82,11 +144,67 @@ def test_a_value_that_cannot_be_right_stops_the_start(
         assert name in line, value
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
-def test_a_refusal_does_not_tell_the_password(load: Load, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "mysql://user:geheim@host/name"),
+        ("DATABASE_URL", "postgresql://user:geheim%zz@host/name"),
+        ("DATABASE_URL", "postgresql://user:geheim@host/name?nope=1"),
+        ("DATABASE_URL", "postgresql://user:geheim@host"),
+        ("REDIS_URL", "mysql://user:geheim@host/name"),
+        ("REDIS_URL", "redis://user:geheim@host/name"),
+        ("REDIS_URL", "redis://user:geheim@host:port"),
+        ("STUDIO_PUBLIC_URL", "https://user:geheim@host"),
+        ("STUDIO_SECRET_KEY", "geheim"),
+        ("STUDIO_METRICS_TOKEN", "geheim"),
+        ("STUDIO_ARTIFACTS", "s3://key:geheim@bucket"),
+    ],
+)
+def test_a_refusal_does_not_tell_the_password(load: Load, name: str, value: str) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:
-        load(**{name: "mysql://user:geheim@host/name"})
+        load(**{name: value})
     assert "geheim" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("STUDIO_PROT", "STUDIO_PROT: there is no such setting; did you mean STUDIO_PORT?"),
+        ("STUDIO_SECRET", "did you mean STUDIO_SECRET_KEY?"),
+        ("STUDIO_DATABASE", "STUDIO_DATABASE: there is no such setting; "),
+        ("STUDIO_XYZZY", "docs/settings.md lists all of them"),
+    ],
+)
+def test_a_name_that_is_no_setting_stops_the_start(
+    load: Load, tmp_path: Path, name: str, told: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        load(**{name: "8000"})
+    (line,) = str(refusal.value).splitlines()
+    assert told in line
+    assert not (tmp_path / "home").exists(), "nothing is made by a start that is refused"
+
+
+def test_names_that_studio_and_its_pages_use_otherwise_are_left_alone(load: Load) -> None:
+    load(STUDIO_UP_MARK="1", STUDIO_KEY="2", STUDIO_TOKEN="3", STUDIO_XYZZY="")
+
+
+def test_web_and_scoring_cannot_have_the_same_port(load: Load) -> None:
+    with pytest.raises(ImproperlyConfigured, match="STUDIO_PORT and STUDIO_SCORING_PORT"):
+        load(STUDIO_PORT="9000", STUDIO_SCORING_PORT="9000")
+    with pytest.raises(ImproperlyConfigured, match="STUDIO_PORT and STUDIO_SCORING_PORT"):
+        load(STUDIO_SCORING_PORT="8000")
+
+
+def test_kubernetes_own_variables_are_recognised(load: Load) -> None:
+    with pytest.raises(ImproperlyConfigured, match="enableServiceLinks"):
+        load(STUDIO_PORT="tcp://10.0.0.1:8000")
+
+
+def test_a_home_that_is_closed_to_this_user_is_told(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImproperlyConfigured, match="STUDIO_HOME=.*/file cannot be used"):
+        load(STUDIO_HOME=str(tmp_path / "file"))
 
 
 def test_without_any_setting_studio_is_on_this_machine_alone(load: Load, tmp_path: Path) -> None:
@@ -120,7 +238,7 @@ def test_what_is_given_counts(load: Load, tmp_path: Path) -> None:
         STUDIO_PORT="80",
         STUDIO_PUBLIC_URL="https://studio.example.com/",
         STUDIO_ARTIFACTS=str(tmp_path / "other" / ".." / "elsewhere"),
-        STUDIO_SECRET_KEY="given",
+        STUDIO_SECRET_KEY=KEY,
         DATABASE_URL="postgresql://u:p%40ss@db.example.com:5433/studio?sslmode=require",
         REDIS_URL="redis://cache.example.com:6380/2",
     )
@@ -130,7 +248,7 @@ def test_what_is_given_counts(load: Load, tmp_path: Path) -> None:
     assert found["CSRF_TRUSTED_ORIGINS"] == ["https://studio.example.com"]
     assert found["SESSION_COOKIE_SECURE"] is found["CSRF_COOKIE_SECURE"] is True
     assert found["ARTIFACTS"] == tmp_path / "elsewhere"
-    assert found["SECRET_KEY"] == "given"
+    assert found["SECRET_KEY"] == KEY
     assert (found["POSTGRES_EMBEDDED"], found["REDIS_EMBEDDED"]) == (False, False)
     database = found["DATABASES"]["default"]
     assert (database["HOST"], database["PORT"], database["PASSWORD"]) == (
@@ -140,11 +258,14 @@ def test_what_is_given_counts(load: Load, tmp_path: Path) -> None:
     assert found["CELERY_BROKER_URL"] == "redis://cache.example.com:6380/2"
 
 
-def test_hosts_that_are_given_are_the_only_ones(load: Load) -> None:
-    assert load(STUDIO_ALLOWED_HOSTS="a.example.com, b.example.com,")["ALLOWED_HOSTS"] == [
-        "a.example.com",
-        "b.example.com",
-    ]
+def test_hosts_that_are_given_are_the_only_ones_beside_this_machine(load: Load) -> None:
+    found = load(STUDIO_ALLOWED_HOSTS="a.example.com, .b.example.com,[2001:db8::1]")
+    assert found["ALLOWED_HOSTS"] == [
+        ".b.example.com", "127.0.0.1", "[2001:db8::1]", "[::1]", "a.example.com", "localhost",
+    ]  # fmt: skip
+    bound = load(STUDIO_BIND="10.0.0.5", STUDIO_PUBLIC_URL="https://studio.example.com")
+    assert {"10.0.0.5", "studio.example.com"} <= {*bound["ALLOWED_HOSTS"]}
+    assert "10.0.0.5" in load(STUDIO_BIND="10.0.0.5", STUDIO_ALLOWED_HOSTS="x")["ALLOWED_HOSTS"]
 
 
 def test_cookies_of_two_studios_on_a_machine_have_different_names(load: Load) -> None:
@@ -162,7 +283,8 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     assert env_url("STUDIO_X", "http://x", ("http",)) == "http://x"
     assert env_url("STUDIO_X", "", ("http",)) == ""
     assert env_folder("STUDIO_X", Path("/srv")) == Path("/srv")
-    assert env_list("STUDIO_X") == []
+    assert env_list("STUDIO_X") == env_hosts("STUDIO_X") == []
+    del DEFAULTS["STUDIO_X"]
 
 
 @pytest.mark.parametrize("raw", ["True", "1", "yes", "on", "flase", " true"])

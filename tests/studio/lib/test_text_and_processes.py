@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 
+from studio.lib import processes
 from studio.lib.processes import Identity
 from studio.lib.text import readable_json
 
@@ -64,6 +66,22 @@ def test_a_process_is_known_by_its_start_too() -> None:
         assert not replace(identity, started=identity.started - 60).alive()
     assert not identity.alive()
     assert Identity.of(process.pid) is None
+
+
+def test_a_clock_that_is_set_makes_nobody_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To psutil, as to `ps`, a process was started an hour later once the clock is an hour ahead."""
+    with running(*SLEEPER) as process:
+        identity = identity_of(process)
+        before = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda one: before(one) + 3600)
+        assert identity.alive()
+
+
+def test_what_ran_before_the_machine_was_booted_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(*SLEEPER) as process:
+        identity = identity_of(process)
+        monkeypatch.setattr(processes, "_boot", lambda: 1e12)
+        assert not identity.alive()
 
 
 def test_a_zombie_is_nobody() -> None:
