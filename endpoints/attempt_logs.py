@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
+
 from endpoints import logs
 from endpoints.models import Attempt, Replica
 from studio.lib import bounded
@@ -15,6 +17,8 @@ MOST = 2000  # lines that a page begins with; a script keeps some more as they c
 _TAIL = 256 * 1024  # bytes of each file that these are looked for in
 _FAILED = re.compile(r"(\d\d:\d\d:\d\d )?FAILED: (?P<reason>.*)")
 _WARNING = re.compile(r"(\d\d:\d\d:\d\d )?WARNING\b")
+# Of a web host without a gateway: agent and worker, who write the logs, are where the gateway is.
+_ELSEWHERE = "This log lies in STUDIO_HOME/logs on the host that runs the models, and that folder is not mounted here."
 # What stands before a line of a traceback that the attempt's own log tells.
 _BEFORE = re.compile(r"\d\d:\d\d:\d\d (  (\| )?)?")
 _TRACEBACK = "Traceback (most recent call last)"
@@ -60,7 +64,10 @@ def log_of(attempt: Attempt, after: Mapping[str, int], replica: Replica | None =
 def latest(attempt: Attempt, replica: Replica | None = None) -> LogNews:
     """The last lines of these logs, at most MOST, to read on from."""
     found, places, cut = [], {}, False
-    for name, path in _files(attempt, replica).items():
+    files = _files(attempt, replica)
+    if settings.GATEWAY_URL and not any(path.exists() for path in files.values()):
+        return LogNews([_ELSEWHERE], {})
+    for name, path in files.items():
         whole = bounded.read(path, 0, 0)
         begin = whole.end - _TAIL
         page = logs.read(path, begin if begin > whole.start else 0)

@@ -31,6 +31,7 @@ valid_name = RegexValidator(
 # What a deployment may ask for, both ends included.
 REPLICAS = (1, 8)
 MEMORY_MB = (64, 1_048_576)
+_LONGEST_LEASE = timedelta(minutes=5)  # far more than anybody takes
 
 
 class Wanted(models.TextChoices):
@@ -168,11 +169,16 @@ class DeploymentQuerySet(GovernedQuerySet["Deployment"]):
             return None
         return others.filter(state=State.LIVE).last()
 
+    def unleased(self, *, holder: str = "") -> DeploymentQuerySet:
+        """Those that nobody else holds. A lease into the far future is of before the clock was set back."""
+        held = Q(lease_until__range=(Now(), Now() + _LONGEST_LEASE))
+        return self.filter(Q(lease_holder__in=["", holder]) | ~held)
+
     def take_lease(self, pk: int, holder: str, seconds: int) -> bool:
         """Take or renew the lease. Another's is left alone until it has run out."""
-        free = Q(lease_holder="") | Q(lease_until__lt=Now()) | Q(lease_holder=holder)
         until = Now() + timedelta(seconds=seconds)
-        return bool(self.filter(free, pk=pk).update(lease_holder=holder, lease_until=until))
+        mine = self.filter(pk=pk).unleased(holder=holder)
+        return bool(mine.update(lease_holder=holder, lease_until=until))
 
     def free_lease(self, pk: int, holder: str) -> None:
         self.filter(pk=pk, lease_holder=holder).update(lease_holder="", lease_until=None)
@@ -358,7 +364,7 @@ class Replica(models.Model):
     pid = models.PositiveIntegerField(null=True)
     pid_started = models.FloatField(
         null=True,
-        help_text="Seconds since the epoch; with the pid it names the process.",
+        help_text="As studio.lib.processes tells it; with the pid it names the process.",
     )
     exit_code = models.IntegerField(null=True)
     reason = models.CharField(max_length=300, blank=True, help_text="Why it is gone.")
@@ -379,6 +385,7 @@ class Agent(models.Model):
     """The process that owns the replicas of one host. It writes `seen_at` every few seconds."""
 
     host = models.CharField(max_length=255, primary_key=True)
+    home = models.CharField(max_length=64, blank=True, help_text="The id of its STUDIO_HOME.")
     pid = models.PositiveIntegerField()
     seen_at = models.DateTimeField()
     warning = models.TextField(

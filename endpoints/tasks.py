@@ -5,8 +5,6 @@ from __future__ import annotations
 from time import monotonic
 
 from celery import shared_task
-from django.db.models import Q
-from django.db.models.functions import Now
 
 from endpoints import eviction, lifecycle
 from endpoints.models import Deployment
@@ -28,8 +26,7 @@ def reconcile(deployment_id: int) -> None:
 @shared_task(ignore_result=True)
 def sweep() -> None:
     """Pick up what nobody works on: its worker died, or its message was lost."""
-    free = Q(lease_holder="") | Q(lease_until__lt=Now())
-    for pk in Deployment.objects.unsettled().filter(free).values_list("pk", flat=True):
+    for pk in Deployment.objects.unsettled().unleased().values_list("pk", flat=True):
         reconcile.delay(pk)
 
 

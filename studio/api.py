@@ -32,4 +32,5 @@ urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("", include("studio.accounts.api")),
     path("", include("endpoints.api")),
+    path("", include("studio.health.api")),
 ]

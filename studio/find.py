@@ -51,6 +51,7 @@ _PLACES = (
     Place("Access tokens", "Page", "key-round", "accounts:tokens"),
     Place("Password", "Page", "lock-keyhole", "accounts:password"),
     Place("Users", "Page", "users", "accounts:users", may_visit=_is_administrator),
+    Place("Health", "Page", "activity", "health:page", may_visit=_is_administrator),
     Place(
         "Audit log",
         "Page",

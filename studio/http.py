@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.http import (
 )
 from django.shortcuts import render
 
+from studio.lib import request_ids, trouble
 from studio.lib.errors import Invalid, StudioError, TooManyAttempts
 from studio.lib.http import PROGRAM_PATHS, program_error
 
@@ -115,10 +117,26 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    message = "Something went wrong inside Studio. The log of the web process has the details."
+    if words := trouble.told(sys.exception()):
+        return _refused_by_the_machine(request, words)
+    message = (
+        "Something went wrong inside Studio. The log of the web process has the details: "
+        f"quote this id to who looks after Studio: {request_ids.current()}"
+    )
     if request.path.startswith(PROGRAM_PATHS):
         return program_error(request.path, "INTERNAL_ERROR", message, 500)
     return HttpResponse(message, status=500, content_type="text/plain; charset=utf-8")
+
+
+def _refused_by_the_machine(request: HttpRequest, words: str) -> HttpResponse:
+    """Nobody's mistake, and it may be repeated. In a line of the log: many are refused at once."""
+    log.warning("refused path=%s failure=%s", request.path, type(sys.exception()).__name__)
+    if request.path.startswith(PROGRAM_PATHS):
+        response: HttpResponse = program_error(request.path, "TEMPORARILY_UNAVAILABLE", words, 503)
+    else:  # as text: to draw a page the database would be asked
+        response = HttpResponse(words, status=503, content_type="text/plain; charset=utf-8")
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -5,12 +5,11 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from studio import find, health, home
+from studio import find, home
 
 urlpatterns = [
     path("favicon.ico", login_not_required(RedirectView.as_view(url="/static/icon.svg"))),
-    path("livez", health.livez),
-    path("healthz", health.healthz),
+    path("", include("studio.health.urls")),
     path("", home.home, name="home"),
     path("find/", find.find, name="find"),
     path("", include("studio.accounts.urls")),

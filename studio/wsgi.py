@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
@@ -10,9 +9,11 @@ from typing import Any
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from studio.lib import heartbeat
 from studio.lib.connections import keep_watch
+from studio.lib.start import read_settings
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+read_settings()
 _django = get_wsgi_application()
 _watch = cache(keep_watch)  # at the first request: the server listens only after it has loaded this
 # Of a body that nobody has read, what is read nevertheless (bytes). A longer one costs the connection.
@@ -34,5 +35,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     return answer
 
 
+from studio.health.counters import SHARED, WEB  # noqa: E402 - once Django is set up
+
+heartbeat.start("web", WEB.windows)
+SHARED.keep_writing()
 # Beside the first requests, so that the first search does not wait seconds for it.
 Thread(target=import_module, args=["mlflow.utils.search_utils"], daemon=True).start()

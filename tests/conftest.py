@@ -20,6 +20,9 @@ from tests.support import live as live_support
 from tests.support import rows
 from tests.support.processes import until
 
+# Folders of tests with a set-up of their own.
+COSTLY = ("artifacts_s3", "gateway", "hosts", "importing", "kill", "runtime")
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Say what belongs on one worker of `-n`: what shares the running Studio, else a folder's or a file's tests.
@@ -29,7 +32,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     group = str(item.path)
     if "live" in getattr(item, "fixturenames", ()):
         group = "live"
-    elif item.path.parent.name in ("gateway", "kill", "runtime"):  # costly set-ups of their own
+    elif item.path.parent.name in COSTLY:
         group = item.path.parent.name
     item.add_marker(pytest.mark.xdist_group(group))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from types import FrameType
 
 import django
+
+from studio.lib.start import read_settings
 
 
 def main() -> None:
@@ -18,9 +19,12 @@ def main() -> None:
     # First of all: whoever ends it while it still starts wants the replicas ended too.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+    read_settings()
     django.setup()
     from endpoints.agent.agent import Agent
+    from studio.lib import heartbeat
+
+    heartbeat.start("agent")
 
     Agent(lambda: bool(asked)).run()
 

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
+from django.db.models import F, functions
 from django.utils.timezone import now
 
 from endpoints import logs
@@ -52,6 +52,7 @@ class Agent:
     def __init__(self, stopping: Callable[[], bool] = lambda: False) -> None:
         self.stopping = stopping
         self.host = socket.gethostname()
+        self.home = settings.HOME.id
         self.children: dict[int, Child] = {}
         self.templates = Templates()
         self.waited: dict[int, float] = {}  # for a template: when that was last said
@@ -62,7 +63,7 @@ class Agent:
         self.resume_at: dict[
             int, float
         ] = {}  # when a replica that ended is started again, monotonic seconds
-        self.adopted = False
+        self.adopted = self.away = False  # away: the database, and it has been told
         self.noted: list[Identity] | None = None  # what the record says
         # A signal writes a byte here, so that it ends the wait for events at once.
         self.woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -77,10 +78,14 @@ class Agent:
                     self.adopt()
                     while not self.stopping():
                         self.beat()
+                        self.away = False
                         self.reconcile()
                         self.wait(listener)
             except (DatabaseError, psycopg.Error) as failure:
-                log.warning("database away, children go on: %s", failure)
+                if not self.away:  # nobody needs a line for each attempt
+                    reason = str(failure).partition("\n")[0]
+                    log.warning("database away, children go on: %s", reason)
+                self.away = True
                 connection.close()
                 self.guard()
                 time.sleep(0.5)
@@ -90,7 +95,12 @@ class Agent:
     def beat(self) -> None:
         AgentRow.objects.update_or_create(
             host=self.host,
-            defaults={"pid": os.getpid(), "seen_at": now(), "warning": accounts.warning()},
+            defaults={
+                "home": self.home,
+                "pid": os.getpid(),
+                "seen_at": functions.Now(),
+                "warning": accounts.warning(),
+            },
         )
 
     def adopt(self) -> None:

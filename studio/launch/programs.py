@@ -51,7 +51,7 @@ def services() -> list[Program]:
         ),
         Program(
             "beat",
-            lambda: _celery("beat", f"--schedule={settings.HOME.root / 'celerybeat-schedule'}"),
+            lambda: _celery("beat", "--scheduler=studio.beat:SteadyScheduler"),
         ),
     ]
 

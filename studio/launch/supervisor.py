@@ -60,6 +60,7 @@ class Supervisor:
         self.children: list[Child] = []
         self.ending = Event()
         self.writing = Lock()
+        self.told = True
 
     def start(self, program: Program) -> None:
         child = Child(program)
@@ -88,7 +89,7 @@ class Supervisor:
         self.write_record()
 
     def write_record(self) -> None:
-        """Tell `manage.py status`, and a later `up`, what runs."""
+        """Tell `manage.py status`, and a later `up`, what runs. On a full disk what was told before is kept."""
         with self.writing:
             told = {
                 "pid": os.getpid(),
@@ -96,8 +97,18 @@ class Supervisor:
                 "processes": [child.describe() for child in self.children],
             }
             draft = self.record.with_suffix(".new")
-            draft.write_text(json.dumps(told))
-            draft.replace(self.record)
+            try:
+                draft.write_text(json.dumps(told))
+                draft.replace(self.record)
+                self.told = True
+            except OSError as failure:
+                self.told = False
+                self.log.write("up", f"could not write down what runs: {failure}")
+
+    def write_what_was_not_told(self) -> None:
+        """Once the disk takes it again."""
+        if not self.told:
+            self.write_record()
 
     def _keep(self, child: Child) -> None:
         """Wait until the child dies; start it again unless it is to end."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,14 +18,16 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from endpoints.agent import record as replicas
-from studio.launch import programs
+from studio.launch import beats, before, programs
 from studio.launch.log import Log
+from studio.launch.ports import require_free_port
 from studio.launch.postgres import EmbeddedPostgres
 from studio.launch.redis import EmbeddedRedis
 from studio.launch.supervisor import Supervisor
 from studio.launch.sweep import sweep
 
 _STORES_PATIENCE, _SERVICES_PATIENCE = 30.0, 120.0  # seconds
+_LOOK_AGAIN = 5.0  # seconds
 
 
 class Interrupted(Exception):
@@ -43,16 +43,17 @@ def up(log: Log) -> None:
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
-    settings.HOME.make()
+    before.refuse_what_cannot_work()
+    settings.HOME.require_whole()
     with _only_one():
         sweep(settings.HOME.processes, log)
-        _require_free_port("STUDIO_PORT", settings.PORT)
-        _require_free_port("STUDIO_SCORING_PORT", settings.SCORING_PORT)
+        require_free_port("STUDIO_PORT", settings.PORT)
+        require_free_port("STUDIO_SCORING_PORT", settings.SCORING_PORT)
         supervisor = Supervisor(log, settings.HOME.processes)
         try:
             _start(supervisor, stop)
             log.write("up", f"Studio is ready at {settings.PUBLIC_URL}")
-            stop.wait()
+            _keep_up(supervisor, stop)
         except Interrupted:
             pass
         finally:
@@ -60,10 +61,21 @@ def up(log: Log) -> None:
             supervisor.ending.set()
             supervisor.end({program.name for program in programs.services()}, 6)
             replicas.end_all(1)  # whatever the agent, which may have been dead, has not ended
-            supervisor.end({program.name for program in programs.stores()}, 3)
+            _end_stores(supervisor)
             settings.HOME.processes.unlink(missing_ok=True)
             shutil.rmtree(settings.HOME.sockets, ignore_errors=True)
     log.write("up", "stopped")
+
+
+def _keep_up(supervisor: Supervisor, stop: Event) -> None:
+    beats.begin(supervisor)
+    while not stop.wait(_LOOK_AGAIN):
+        supervisor.write_what_was_not_told()
+
+
+def _end_stores(supervisor: Supervisor) -> None:
+    beats.end()
+    supervisor.end({program.name for program in programs.stores()}, 3)
 
 
 def _start(supervisor: Supervisor, stop: Event) -> None:
@@ -87,7 +99,7 @@ def _start(supervisor: Supervisor, stop: Event) -> None:
 
 def _prepare(supervisor: Supervisor) -> None:
     """Tables, first administrator, static files: in a process of its own, since it needs much memory once."""
-    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "prepare"]
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "prepare", "--whole"]
     with subprocess.Popen(
         command,
         env=programs.child_environment(supervisor.mark),
@@ -101,7 +113,10 @@ def _prepare(supervisor: Supervisor) -> None:
             supervisor.log.write("prepare", line)
             last = line.strip() or last
     if process.returncode:
-        raise ImproperlyConfigured(f"Studio could not prepare its database: {last}")
+        refused = last.removeprefix("CommandError: ")
+        raise ImproperlyConfigured(
+            refused if refused != last else f"Studio could not prepare its database: {last}"
+        )
 
 
 def _wait(ready: Callable[[], bool], stop: Event, seconds: float, what: str) -> None:
@@ -133,20 +148,3 @@ def _only_one() -> Iterator[None]:
                 f"Studio is already running from {settings.HOME.root}: stop it, or set STUDIO_HOME to another folder"
             ) from None
         yield
-
-
-def _require_free_port(setting: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in settings.BIND else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.BIND, port))
-        except OSError as failure:
-            if failure.errno == errno.EADDRINUSE:
-                raise ImproperlyConfigured(
-                    f"Port {port} is in use: set {setting} to another"
-                ) from None
-            told = failure.strerror
-            raise ImproperlyConfigured(
-                f"Studio cannot listen on {settings.BIND}, port {port}: {told}. See STUDIO_BIND"
-            ) from None

@@ -10,6 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
+# A file of STUDIO_ARTIFACTS, where that is a folder: by it the hosts of one Studio know that they share it.
+STORE_ID = ".studio-store"
+
 # sockaddr_un holds 107 bytes and the names in the folder need up to 40 of them.
 _LONGEST_SOCKET_FOLDER = 66
 
@@ -79,6 +84,11 @@ class Home:
         return self.root / "up.lock"
 
     @property
+    def unfinished_restore(self) -> Path:
+        """There while `manage.py restore` fills this home, and after one that did not come to its end."""
+        return self.root / "restore-unfinished.json"
+
+    @property
     def admin_password(self) -> Path:
         return self.root / "secrets" / "admin-password"
 
@@ -104,14 +114,28 @@ class Home:
     def redis_socket(self) -> Path:
         return self.sockets / "redis.sock"
 
+    @property
+    def id(self) -> str:
+        """Tells this home from those of other hosts, which may lie at the same path there."""
+        return self.secret("home-id")
+
+    def require_whole(self) -> None:
+        """Raises ImproperlyConfigured where a restore has begun and not come to its end: half of it may be missing."""
+        if self.unfinished_restore.exists():
+            raise ImproperlyConfigured(
+                f"A restore into {self.root} was not finished. If none is running, run `manage.py restore` of the same "
+                f"backup again; or delete {self.root} to begin anew."
+            )
+
     def make(self) -> None:
-        """Make the home and its folder of sockets, each with private content.
+        """Make the home and its folders of sockets and secrets, each with private content.
 
         As root, the accounts that PostgreSQL and models run under may pass through a folder made here.
         """
         mode = 0o711 if os.geteuid() == 0 else 0o700
         private_folder(self.root, mode)
         private_folder(self.sockets, mode)
+        private_folder(self.root / "secrets")
 
     def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> str:
         """Return the secret kept in a 0600 file of this name, made at the first call.
@@ -121,7 +145,6 @@ class Home:
         path = self.root / "secrets" / name
         if not path.exists():
             self.make()
-            private_folder(path.parent)
             draft = path.with_suffix(f".{os.getpid()}-{secrets.token_hex(4)}")
             draft.touch(mode=0o600)
             draft.write_text(make())
@@ -141,3 +164,15 @@ def private_folder(path: Path, mode: int = 0o700) -> Path:
     if owner != os.geteuid():
         raise PermissionError(f"{path} belongs to another user (uid {owner})")
     return path
+
+
+def kept_secret(home: Home, name: str) -> str:
+    """As `secret`, for settings. Raises ImproperlyConfigured where the home cannot be had."""
+    try:
+        return home.secret(name)
+    except OSError as failure:
+        told = failure.strerror or str(failure)
+        raise ImproperlyConfigured(
+            f"STUDIO_HOME={home.root} cannot be used: {told}. Run as the user whose folder it is, "
+            "make it writable for this one, or set STUDIO_HOME to another folder"
+        ) from None

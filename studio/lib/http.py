@@ -19,6 +19,8 @@ _PROGRAMS = (
     "/version",
 )
 PROGRAM_PATHS = _PROGRAMS + tuple(f"/mlflow{path}" for path in _PROGRAMS)
+# Answered to a token of its own, which is no user's.
+METRICS_PATH = "/metrics"
 
 
 def same_origin(request: HttpRequest) -> bool:
@@ -35,6 +37,11 @@ def same_origin(request: HttpRequest) -> bool:
         return bool(origin) and urlsplit(origin).netloc in own
     except ValueError:  # no address at all
         return False
+
+
+def gateway_url() -> str:
+    """Where Studio itself reaches the scoring gateway: past the public address, whose proxy may not know us."""
+    return str(settings.GATEWAY_URL) or f"http://{settings.SCORING_ADDRESS}"
 
 
 def mlflow_error(error_code: str, message: str, status: int) -> JsonResponse:

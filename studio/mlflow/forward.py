@@ -25,7 +25,7 @@ _PATH = "/~!$&'()*+,;=:@"  # may stand in a path as they are
 # Belong to one connection (RFC 9110, 7.6.1), or say who is asking: neither is passed on.
 _NOT_SENT = {
     "connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    "authorization", "cookie", "content-length", "host", identity.HEADER.lower(), "x-mlflow-authorization",
+    "authorization", "cookie", "content-length", "host", identity.HEADER.lower(), "x-mlflow-authorization", "x-request-id",
 }  # fmt: skip
 _NOT_RETURNED = {
     "connection",

@@ -20,7 +20,9 @@ import httpcore
 import httpx
 from django.conf import settings
 from django.db import connection
+from httpcore._backends.sync import SyncStream
 
+from studio.lib import request_ids
 from studio.lib.errors import Unavailable
 from studio.mlflow.edge import PULSE
 
@@ -143,8 +145,21 @@ class _Backend(httpcore.SyncBackend):
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
 
-    def connect_unix_socket(self, *given: Any, **more: Any) -> httpcore.NetworkStream:
-        return _Patient(super().connect_unix_socket(*given, **more), self._pulse)
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Any = None
+    ) -> httpcore.NetworkStream:
+        """As httpcore's own, which leaves a socket that found nobody to the garbage collector."""
+        wire = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            wire.settimeout(timeout)
+            wire.connect(path)
+        except OSError as failure:
+            wire.close()
+            late = isinstance(failure, TimeoutError)
+            raise (httpcore.ConnectTimeout if late else httpcore.ConnectError)(
+                str(failure)
+            ) from failure
+        return _Patient(SyncStream(wire), self._pulse)
 
 
 class _Held(httpx.SyncByteStream):
@@ -183,8 +198,33 @@ def client() -> httpx.Client:
     # What MLflow would set as a cookie for one user must not be sent for the next.
     none = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     return httpx.Client(
-        transport=transport, timeout=_TIMEOUT, base_url="http://mlflow", cookies=none
+        transport=transport,
+        timeout=_TIMEOUT,
+        base_url="http://mlflow",
+        cookies=none,
+        event_hooks={"request": [_name_request]},
     )
+
+
+def _name_request(request: httpx.Request) -> None:
+    """MLflow's server logs it by the id that it has here."""
+    if known := request_ids.current():
+        request.headers[request_ids.HEADER] = known
+
+
+# Told of each call: the status, None where no answer came, and the seconds until it began.
+watchers: list[Callable[[int | None, float], None]] = []
+
+
+def _sent(request: httpx.Request) -> httpx.Response:
+    began, status = monotonic(), None
+    try:
+        answer = client().send(request, stream=True)
+        status = answer.status_code
+        return answer
+    finally:
+        for watcher in watchers:
+            watcher(status, monotonic() - began)
 
 
 def send(request: httpx.Request) -> httpx.Response:
@@ -199,7 +239,7 @@ def send(request: httpx.Request) -> httpx.Response:
     if not connection.in_atomic_block:
         connection.close()  # back to the pool, while nobody knows how long MLflow takes
     try:
-        answer = client().send(request, stream=True)
+        answer = _sent(request)
     except httpx.ConnectTimeout as failure:
         _slots.release()
         raise Unavailable(_STOPPED) from failure

@@ -102,6 +102,12 @@ def duration(seconds: float | None) -> str:
 
 
 @register.filter
+def pace(seconds: float) -> str:
+    """How long a request took."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
+@register.filter
 def elapsed(seconds: float) -> str:
     """What runs still, in whole seconds, as static/js/elapsed.js goes on to tell it."""
     return f"{int(seconds)} s" if seconds < 60 else duration(int(seconds))

@@ -14,11 +14,17 @@ from tests.support.live import Studio, studio
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 django.setup()
 
-from tests.bench import deploys, permissions  # noqa: E402 - needs Django
+from tests.bench import deploys, importing, launching, outage, permissions  # noqa: E402 - needs Django
 from tests.bench.timing import Result  # noqa: E402
 
 # One module a row, or a few that belong together.
-ROWS: list[Callable[[Studio], list[Result]]] = [permissions.measure, deploys.measure]
+ROWS: list[Callable[[Studio], list[Result]]] = [
+    launching.measure,
+    permissions.measure,
+    deploys.measure,
+    outage.measure,
+    importing.measure,
+]
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ from endpoints.agent import restarts
 from endpoints.agent.agent import Agent
 from endpoints.models import Deployment, Replica, ReplicaState, State
 from studio.accounts.models import User
+from studio.lib.processes import Identity
 from tests.support.agents import MakeAgent, MakeOne, gone, now_of, see, the_log
 from tests.support.processes import running, until
 from tests.support.serving import enqueued, make_deployment, make_runnable
@@ -47,7 +48,8 @@ class TestStart:
         assert started.started_at is not None
         ready = see(agent, replica, ReplicaState.READY)
         assert ready.pid is not None
-        assert ready.pid_started == psutil.Process(ready.pid).create_time()
+        assert ready.pid_started is not None
+        assert Identity(ready.pid, ready.pid_started).alive()
         assert Path(ready.address).is_socket()
         assert "loading the stand-in" in the_log(replica)
 
@@ -348,7 +350,9 @@ class TestAdoption:
         self, make_agent: MakeAgent, make_one: MakeOne
     ) -> None:
         with running(["sleep", "60"]) as other:
-            then = psutil.Process(other.pid).create_time() - 100
+            now = Identity.of(other.pid)
+            assert now
+            then = now.started - 100
             replica = make_one(state=State.LIVE, pid=other.pid, pid_started=then)
             agent = make_agent()
             agent.adopt()

@@ -256,7 +256,7 @@ class TestRetry:
         deployment = settle(deploy(alice, version))
         first = the_log(deployment)
         services.retry(deployment=deployment)
-        mended = settings.ARTIFACTS / "models" / f"{version.name}-1" / "MLmodel"
+        mended = Path(settings.ARTIFACTS) / "models" / f"{version.name}-1" / "MLmodel"
         mended.write_text("flavors:\n  python_function: {}\nmlflow_version: 3.17.2\n")
         deployment = bring_live(deployment)
         assert deployment.state == State.LIVE

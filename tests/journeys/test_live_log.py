@@ -20,7 +20,7 @@ from django.utils.timezone import now
 from endpoints.models import Attempt, AttemptStep, Deployment, Endpoint, State
 from studio.accounts.models import User
 admin = User.objects.get(username="admin")
-held = {"state": State.BUILDING, "lease_holder": "a test", "lease_until": now() + timedelta(minutes=5)}
+held = {"state": State.BUILDING, "lease_holder": "a test", "lease_until": now() + timedelta(minutes=4)}
 endpoint = Endpoint.objects.create(name="live-log", created_by=admin)
 row = Deployment(endpoint=endpoint, name="blue", model_name="m", model_version=1, created_by=admin, **held)
 row.save()

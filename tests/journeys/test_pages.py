@@ -23,6 +23,7 @@ DEPLOYMENT = "endpoints/<str:name>/deployments/<str:deployment>/"
 NOT_PAGES = {
     "livez": "a word for programs",
     "healthz": "data for programs",
+    "metrics": "data for Prometheus",
     "favicon.ico": "leads to a picture",
     "find/": "a part of every page: what the palette finds",
     "runs/<str:run_id>/series/": "data of a chart",
@@ -108,6 +109,7 @@ class Filled:
             f"/experiments/{self.trained.experiment_id}/access/",
             "/models/pages-model/access/",
             "/endpoints/pages-endpoint/access/",
+            "/administration/health/",
             "/administration/users/",
             "/administration/users/?search=nobody-is-called-this",
             "/administration/users/paula/",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -130,6 +131,36 @@ class TestKeep:
         pids(log, 15)
         until(lambda: _states(supervisor) == ["running"] * 8, "all run", 5)
         assert not set(first) & {one["pid"] for one in _record(supervisor)["processes"]}
+
+
+class Full(StringIO):
+    """A file on a disk without room."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class TestFullDisk:
+    """Nothing can be written, neither the log nor the record of what runs."""
+
+    @pytest.fixture
+    def log(self) -> Log:
+        return Log("text", Full())
+
+    def test_what_dies_is_started_again_and_written_down_once_there_is_room(
+        self, supervisor: Supervisor, tmp_path: Path
+    ) -> None:
+        supervisor.record = tmp_path / "room" / "processes.json"
+        supervisor.start(Program("one", lambda: ["sleep", "600"]))
+        (child,) = supervisor.children
+        assert child.process
+        child.process.kill()
+        until(lambda: child.restarts == 1 and child.state == "running", "it runs again", 10)
+        supervisor.write_what_was_not_told()
+        assert not supervisor.record.exists()
+        supervisor.record.parent.mkdir()
+        supervisor.write_what_was_not_told()
+        assert json.loads(supervisor.record.read_text())["processes"][0]["restarts"] == 1
 
 
 class TestEnd:

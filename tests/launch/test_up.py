@@ -124,28 +124,50 @@ class Stopped(NamedTuple):
     home: Path
     studio: Studio
     family: list[psutil.Process]
+    beside: dict[
+        str, int
+    ]  # the pids that another Studio of this machine had when this one was started
+    refused: int  # what it answered to that one's administrator
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+def stopped(live: Studio, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     """One with a live replica, the moment after its agent was killed. The proxy that it was told of is nowhere."""
+    beside, stranger = _pids(live), live.token()
     home = tmp_path_factory.mktemp("stopped") / "home"
     nowhere = f"http://127.0.0.1:{free_port()}"
     names = ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy")
     proxies = dict.fromkeys(names, nowhere) | {"no_proxy": "", "NO_PROXY": ""}
-    with studio(home, more=proxies) as started:
+    with studio(home, more=proxies | {"STUDIO_LOG_FORMAT": "json"}) as started:
         replica, agent = serve_standin(started), _pid(started, "agent")
         family = [*_family(started), replica]
+        with started.client(stranger) as api:
+            refused = api.get("/api/2.0/mlflow/users/current").status_code
         os.kill(agent, signal.SIGKILL)
         started.stop(10)
-    return Stopped(home, started, family)
+    return Stopped(home, started, family, beside, refused)
+
+
+def test_two_side_by_side_know_nothing_of_each_other(live: Studio, stopped: Stopped) -> None:
+    assert stopped.refused == 401
+    assert _pids(live) == stopped.beside
+    assert _well(live)
 
 
 def test_stopped_in_10_s_it_leaves_nothing_even_where_its_agent_was_dead(stopped: Stopped) -> None:
     assert [process for process in stopped.family if _runs(process)] == []
     assert stopped.studio.process.returncode == 0
-    assert stopped.studio.lines[-1].endswith("stopped")
+    assert json.loads(stopped.studio.lines[-1])["message"] == "stopped"
     assert {path.name for path in stopped.home.glob("*.json")} == set()
+
+
+def test_with_json_asked_for_each_line_of_each_process_is_one_object(stopped: Stopped) -> None:
+    told = [json.loads(line) for line in stopped.studio.lines]
+    assert all({"at", "level", "process", "logger", "message"} <= one.keys() for one in told)
+    assert {one["process"] for one in told} >= {"up", "prepare", "postgres", "redis", "worker"}
+    of_ours = {one["process"] for one in told if one["logger"]}
+    assert of_ours >= {"gateway", "worker", "agent"}
+    assert not [one for one in told if one["message"].startswith("{")]  # wrapped once
 
 
 def test_started_again_in_15_s_it_sweeps_what_a_killed_one_left_and_keeps_everything(
@@ -185,6 +207,11 @@ def _up(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def _pids(live: Studio) -> dict[str, int]:
+    status = json.loads(live.manage("status", "--json"))
+    return {process["name"]: process["pid"] for process in status["processes"]}
 
 
 def _pid(live: Studio, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from tests.support.processes import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct-horse-battery-staple"
+METRICS_TOKEN = "only-prometheus-may-ask-with-it"
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Studio:
     scoring_port: int
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -41,7 +44,7 @@ class Studio:
 
     @property
     def environment(self) -> dict[str, str]:
-        return environment(self.home, self.port, self.scoring_port)
+        return environment(self.home, self.port, self.scoring_port) | self.more
 
     def manage(self, *arguments: str) -> str:
         """Run a management command of this Studio and return what it prints."""
@@ -61,6 +64,11 @@ class Studio:
             base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
+    def pid(self, name: str) -> int | None:
+        """Of one of its processes, as `up` has last written it down."""
+        processes = json.loads((self.home / "processes.json").read_text())["processes"]
+        return next(process["pid"] for process in processes if process["name"] == name)  # type: ignore[no-any-return]
+
     def stop(self, seconds: float) -> None:
         """End it as a user does. Raises TimeoutExpired when that takes longer."""
         self.process.send_signal(signal.SIGTERM)
@@ -76,6 +84,7 @@ def environment(home: Path, port: int, scoring_port: int) -> dict[str, str]:
         "STUDIO_PORT": str(port),
         "STUDIO_SCORING_PORT": str(scoring_port),
         "STUDIO_ADMIN_PASSWORD": PASSWORD,
+        "STUDIO_METRICS_TOKEN": METRICS_TOKEN,
     }
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return kept | own
@@ -98,7 +107,7 @@ def studio(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    started = Studio(folder, *ports, process)
+    started = Studio(folder, *ports, process, more=more or {})
     reader = threading.Thread(target=_collect, args=[started], daemon=True)
     reader.start()
     try:

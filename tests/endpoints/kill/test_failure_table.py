@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 from endpoints.models import STEPS
 from studio.lib.home import Home
 from tests.endpoints.kill.world import World, still
+from tests.support.disks import may_mount, mounted
 from tests.support.index import wheel
 from tests.support.processes import until
 
@@ -108,31 +108,11 @@ def full(folder: str, size: str) -> Cause:
 
     @contextmanager
     def cause(world: World, click: Click) -> Iterator[None]:
-        place = world.studio.home / folder
-        assert mount(place, size)
-        try:
+        with mounted(world.studio.home / folder, size):
             click()
             yield
-        finally:
-            unmount(place)
 
     return cause
-
-
-def mount(place: Path, size: str) -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def unmount(place: Path) -> None:
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def may_mount(place: Path) -> bool:
-    if os.geteuid() != 0 or not mount(place, "4k"):
-        return False
-    unmount(place)
-    return True
 
 
 @dataclass(frozen=True)
