@@ -158,7 +158,7 @@ def test_a_table_that_is_locked_does_not_hold_up_the_end(make: Make, settings: S
         until(lambda: _waits(other), "a beat waits for the lock")
         began = monotonic()
         heart.stop()
-        assert monotonic() - began < 2
+        assert monotonic() - began < 8  # and not until the lock is let go
 
 
 def _waits(wire: psycopg.Connection[tuple[object, ...]]) -> bool:

