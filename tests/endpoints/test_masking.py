@@ -8,7 +8,7 @@ import pytest
 
 from endpoints.masking import Mask, mask
 
-INDEX = "https://ana:s3cret@depot.example.com/of/packages"
+INDEX = "https://ana:s3cret@depot.example.com/of/wheels"
 
 
 def hidden(folder: Path, told: str, *lines: str, **environment: str) -> str:
@@ -31,8 +31,8 @@ class TestIndex:
     @pytest.mark.parametrize(
         "told",
         [
-            "error sending request for url (https://depot.example.com/of/packages/tiny/)",
-            "Failed to fetch: `https://ana:s3cret@depot.example.com/of/packages/tiny/`",
+            "error sending request for url (https://depot.example.com/of/wheels/tiny/)",
+            "Failed to fetch: `https://ana:s3cret@depot.example.com/of/wheels/tiny/`",
             "from https://DEPOT.example.com/files/tiny-1.0.whl, it cannot be read",
             "failed to look up depot.example.com.",
             "depot.example.com: no such host",
@@ -57,12 +57,12 @@ class TestIndex:
             f"--extra-index-url {INDEX}",
             f"--find-links {INDEX}",
             f"-f {INDEX}",
-            "--index-url https://${USER}:${TOKEN}@${HOST}/of/packages",
+            "--index-url https://${USER}:${TOKEN}@${HOST}/of/wheels",
         ],
     )
     def test_the_models_own_index_is_hidden_too(self, tmp_path: Path, line: str) -> None:
         (tmp_path / "more.txt").write_text(f"numpy\n{line}\n-r more.txt\n")
-        told = "could not reach https://depot.example.com/of/packages/tiny/ (s3cret)"
+        told = "could not reach https://depot.example.com/of/wheels/tiny/ (s3cret)"
         given = {"USER": "ana", "TOKEN": "s3cret", "HOST": "depot.example.com"}
         for lines in (["numpy", line], ["numpy", "-r more.txt"], ["-c", "--requirement=more.txt"]):
             assert (
@@ -86,7 +86,7 @@ class TestIndex:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
         given = {"HOME": str(tmp_path / "home"), "UV_CONFIG_FILE": str(tmp_path / "own.toml")}
-        told = "https://depot.example.com/of/packages/tiny/ is away"
+        told = "https://depot.example.com/of/wheels/tiny/ is away"
         assert hidden(tmp_path / "model", told, **given) == "(the package index) is away"
 
     def test_a_folder_of_packages_is_hidden(self, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ class TestSecrets:
     def test_a_password_is_hidden_wherever_it_stands(self, tmp_path: Path) -> None:
         given = {
             "UV_INDEX_TEAM_PASSWORD": "of-the-team",
-            "UV_INDEX_URL": "https://ana:p%40ssword@depot.example.com/simple",
+            "UV_INDEX_URL": "https://ana:p%40ssword@depot.example.com/of/wheels",
         }
         told = hidden(tmp_path, "env: of-the-team p%40ssword p@ssword PASSWORD", **given)
         assert told == "env: *** *** *** PASSWORD"
