@@ -24,6 +24,7 @@ from registry.models import ModelVersion
 from studio.accounts.permissions import WORKSPACE
 from studio.lib import artifacts
 from studio.lib.errors import StudioError, Unavailable, Unservable
+from studio.lib.text import counted, sized
 
 _TRY_PATIENCE = 60.0  # seconds
 _TICK = 2.0  # seconds
@@ -104,17 +105,17 @@ def fetch(work: Work) -> Done:
             f"The model's files at {work.deployment.storage} have been deleted. Deploy another version."
         )
     total = sum(file.size for file in files)
-    work.say(f"fetching {_counted(len(files), 'file')}, {_size(total)}")
+    work.say(f"fetching {counted(len(files), 'file')}, {sized(total)}")
     draft = _draft(work)
     shutil.rmtree(draft, ignore_errors=True)
     copy = _Copy(source, files, draft, work.lost)
     try:
-        _patiently(copy.run, work, lambda _: f"fetched {_size(copy.done)} of {_size(total)}")
+        _patiently(copy.run, work, lambda _: f"fetched {sized(copy.done)} of {sized(total)}")
         shutil.rmtree(work.model_folder, ignore_errors=True)
         draft.rename(work.model_folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Done(f"{_counted(len(files), 'file')}, {_size(total)}", {})
+    return Done(f"{counted(len(files), 'file')}, {sized(total)}", {})
 
 
 def _require_store() -> None:
@@ -171,7 +172,7 @@ def build(work: Work) -> Done:
         wanted, interpreter, key, work.model_folder, work.say, work.lost, tuple(mlmodel.flavors)
     )
     return Done(
-        f"{_counted(len(wanted.lines), 'requirement')}, Python {minor}{', from the cache' if cached else ''}",
+        f"{counted(len(wanted.lines), 'requirement')}, Python {minor}{', from the cache' if cached else ''}",
         {"environment": key},
     )
 
@@ -259,16 +260,3 @@ def _message(answer: httpx.Response) -> str:
         return str(json.loads(answer.text).get("message", answer.text))[:600]
     except (ValueError, AttributeError):
         return answer.text[:600]
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -10,10 +10,11 @@ from pathlib import Path
 from studio.backup import tree
 from studio.backup.copying import Unsteady, copy, link
 from studio.backup.folder import Folder
-from studio.backup.telling import Progress, Say, counted
+from studio.backup.telling import Progress, Say
 from studio.backup.tree import Entry, Sorted
 from studio.lib import artifacts
 from studio.lib.errors import NotFound
+from studio.lib.text import counted
 
 _TOLD = 20  # notes of one kind; the others are counted
 

@@ -35,8 +35,9 @@ from studio.backup.failure import BackupFailed, full_disk_told
 from studio.backup.folder import Folder
 from studio.backup.manifest import Manifest
 from studio.backup.marker import Marker
-from studio.backup.telling import Progress, Say, counted, told
+from studio.backup.telling import Progress, Say
 from studio.backup.verify import require_inside, verify
+from studio.lib.text import counted, sized
 
 # What a home may hold that no Studio has run from: settings make the secrets when they are read.
 _OF_NOBODY = {"secrets", "run", "up.lock", "restore-unfinished.half"}
@@ -139,7 +140,7 @@ def _bring_artifacts(source: Folder, saved: Manifest, say: Say) -> None:
             (store / entry.path).unlink(missing_ok=True)
             (store / entry.path).symlink_to(entry.link)
     os.sync()
-    say(f"{counted(saved.files_count, 'artifact')} restored, {told(saved.files_size)}")
+    say(f"{counted(saved.files_count, 'artifact')} restored, {sized(saved.files_size)}")
 
 
 def _bring_database(source: Folder, saved: Manifest, begun: Marker, say: Say) -> None:

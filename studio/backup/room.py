@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from studio.backup.failure import BackupFailed
-from studio.backup.telling import Say, told
+from studio.backup.telling import Say
+from studio.lib.text import sized
 
 
 def require(needs: list[tuple[Path, int]], say: Say) -> None:
@@ -20,6 +21,6 @@ def require(needs: list[tuple[Path, int]], say: Say) -> None:
         free = shutil.disk_usage(place).free
         if needed > free:
             raise BackupFailed(
-                f"The disk of {place} has {told(free)} left, and about {told(needed)} are needed: make room there."
+                f"The disk of {place} has {sized(free)} left, and about {sized(needed)} are needed: make room there."
             )
-        say(f"about {told(needed)} are needed on the disk of {place}, {told(free)} are free")
+        say(f"about {sized(needed)} are needed on the disk of {place}, {sized(free)} are free")

@@ -26,8 +26,9 @@ from studio.backup.failure import BackupFailed, full_disk_told
 from studio.backup.folder import Folder
 from studio.backup.gather import Gathering
 from studio.backup.manifest import Manifest
-from studio.backup.telling import Progress, Say, counted, told
+from studio.backup.telling import Progress, Say
 from studio.launch import hosts
+from studio.lib.text import counted, sized
 
 
 def take(place: Path, *, database_only: bool, say: Say) -> Folder:
@@ -50,10 +51,10 @@ def take(place: Path, *, database_only: bool, say: Say) -> Folder:
             written_by, models = versions.of(moment), moment.models()
             _require_common(moment)
             dump, dumped = moment.dump(new.database, Progress(say, "dumped").moved)
-        say(f"the database is dumped, {told(dumped)}")
+        say(f"the database is dumped, {sized(dumped)}")
         if store:
             gathering.copy(store)
-            say(f"{counted(gathering.files, 'artifact')} copied, {told(gathering.size)}")
+            say(f"{counted(gathering.files, 'artifact')} copied, {sized(gathering.size)}")
         secrets = keys.save(new)
         os.sync()  # all of it is on the disk before the manifest says so
         Manifest(

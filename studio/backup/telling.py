@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from studio.lib.text import sized
+
 Say = Callable[[str], None]
 _PAUSE = 5.0  # seconds between two lines
 
@@ -25,20 +27,6 @@ class Progress:
         self.done += count
         if time.monotonic() - self.last >= _PAUSE:
             self.last = time.monotonic()
-            of = f" of {told(self.total)}" if self.total else ""
+            of = f" of {sized(self.total)}" if self.total else ""
             files = f", {self.files:,} files" if self.files else ""
-            self.say(f"{self.verb} {told(self.done)}{of}{files}")
-
-
-def told(count: int) -> str:
-    """A number of bytes."""
-    size = float(count)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+            self.say(f"{self.verb} {sized(self.done)}{of}{files}")

@@ -48,3 +48,18 @@ def _written(value: Any, indent: str) -> str:
 def _block(opening: str, parts: list[str], closing: str, indent: str) -> str:
     inner = ",\n".join(f"{indent}  {part}" for part in parts)
     return f"{opening}\n{inner}\n{indent}{closing}"
+
+
+def sized(count: int) -> str:
+    """A number of bytes: 512 B, 34 kB, 1.2 GB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def counted(count: int, thing: str) -> str:
+    """1 file, 2,000 files."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 
 import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from studio.beat import SteadyScheduler
+from studio.launch.programs import services
 
 _START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -40,6 +42,13 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
+
+
+def test_it_is_the_one_that_studio_starts() -> None:
+    [beat] = [program for program in services() if program.name == "beat"]
+    [flag] = [word for word in beat.command() if word.startswith("--scheduler=")]
+    module, _, name = flag.removeprefix("--scheduler=").partition(":")
+    assert getattr(import_module(module), name) is SteadyScheduler
 
 
 def test_each_task_is_sent_at_its_time(machine: Machine) -> None:
