@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Func, Value
 from django.db.models.expressions import Expression
 from django.db.models.functions import Cast
@@ -96,6 +96,17 @@ def mlflow_level(user: User, resource_type: str, resource: str, part: str = "") 
     """
     identifier = Cast(F(resource), models.TextField())
     return _MlflowLevel(Value(user.username), Value(resource_type), identifier, Value(part))
+
+
+def mlflow_level_on(user: User, resource_type: str, identifier: str, part: str = "") -> int:
+    """The user's level on one resource of MLflow's by its id, which need not be there. An administrator's is MANAGE."""
+    if user.is_administrator:
+        return Level.MANAGE
+    asked = [user.username, resource_type, identifier, part]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT studio_mlflow_level(%s, %s, %s, %s)", asked)
+        level: int = cursor.fetchone()[0]
+    return level
 
 
 def studio_level(user: User, resource_type: str, resource: str) -> Expression:
