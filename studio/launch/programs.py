@@ -56,6 +56,7 @@ def services() -> list[Program]:
     ]
 
 
+_CONNECTIONS = 1024  # to each process of web
 # Names, in the environment of every process, the `up` that it belongs to.
 MARK = "STUDIO_UP_MARK"
 
@@ -86,8 +87,10 @@ def _web() -> list[str]:
         "--port": settings.PORT,
         "--workers": _cores(),
         "--http": 1,  # of HTTP/2 a body without a length would be taken for none
-        "--blocking-threads": 32,  # upstream.MOST of them may wait for MLflow
-        "--backpressure": 1024,  # connections, idle ones too
+        # As many as connections, idle ones too, so that each finds a thread: those that wait for a client cost
+        # 60 KB, and studio.lib.bodies lets as many work as is good.
+        "--blocking-threads": _CONNECTIONS,
+        "--backpressure": _CONNECTIONS,
         "--workers-kill-timeout": "4s",
         "--log-level": "error",
     }

@@ -11,7 +11,7 @@ from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
-from rest_framework import exceptions, serializers
+from rest_framework import exceptions, parsers, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -47,6 +47,16 @@ def listed(name: str, output: type[serializers.Serializer[Any]]) -> Any:
         name,
         {"items": output(many=True), "next": serializers.CharField(allow_null=True)},
     )
+
+
+class JSONParser(parsers.JSONParser):
+    """The body of a request, as Django REST framework reads it; one that is nested too deeply is refused as well."""
+
+    def parse(self, *given: Any, **more: Any) -> Any:
+        try:
+            return super().parse(*given, **more)
+        except RecursionError:
+            raise exceptions.ParseError("JSON parse error - it is nested too deeply") from None
 
 
 class ErrorOutput(serializers.Serializer[Any]):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +45,43 @@ def keep_watch(port: int) -> None:
                     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
 
 
+class SlowReaders:
+    """Who lets an answer wait, by what the kernel still holds for them. Only Linux tells."""
+
+    def __init__(self, port: int, patience: float = 60.0, least: int = 128 * 1024) -> None:
+        self._port = port
+        self._patience = patience
+        self._least = least
+        # Since when each has let something wait, and how much it had taken by then.
+        self._since: dict[str, tuple[float, int]] = {}
+
+    def cut_off(self) -> int:
+        """End the connections of who has taken less than `least` bytes in `patience` seconds. Returns how many.
+
+        Called now and then, by one thread.
+        """
+        if sys.platform != "linux":
+            return 0
+        now, before, gone = time.monotonic(), self._since, 0
+        self._since = {}
+        for wire in _accepted(self._port):
+            try:
+                if not _unsent(wire):
+                    continue
+                reader, taken = _name_of(wire), _taken(wire)
+                since, had = before.get(reader, (now, taken))
+                if now - since < self._patience or reader not in before:
+                    self._since[reader] = since, had
+                elif taken - had >= self._least:
+                    self._since[reader] = now, taken
+                else:
+                    _cut_off(wire)
+                    gone += 1
+            except OSError:  # it has gone by itself
+                continue
+        return gone
+
+
 def _accepted(port: int) -> Iterator[socket.socket]:
     for wire in _sockets():
         with wire:
@@ -71,6 +112,27 @@ def _port_of(wire: socket.socket) -> int:
         return int(wire.getsockname()[1])
     except OSError:
         return 0
+
+
+def _cut_off(wire: socket.socket) -> None:
+    """End a connection. What waits to be sent would keep it in the kernel."""
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.shutdown(socket.SHUT_RDWR)
+
+
+def _unsent(wire: socket.socket) -> int:
+    """Bytes that have been sent, and that the other end has not taken."""
+    return int.from_bytes(fcntl.ioctl(wire, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def _taken(wire: socket.socket) -> int:
+    """Bytes that the other end has ever taken: tcpi_bytes_acked of Linux's struct tcp_info."""
+    told = wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128)
+    return int.from_bytes(told[120:128], sys.byteorder)
+
+
+def _name_of(wire: socket.socket) -> str:
+    return f"{wire.getpeername()} {os.fstat(wire.fileno()).st_ino}"
 
 
 def _is_gone(wire: socket.socket) -> bool:

@@ -8,6 +8,7 @@ StudioError              500
 ├── Conflict             409  the thing is in a state that forbids it
 │   ├── IllegalMove           the state machine forbids it
 │   └── StateConflict         another process moved first
+├── TooLarge             413  more than one request may hold
 ├── Unservable           422  this model version cannot be deployed
 ├── IdempotencyKeyReused 422  the key was sent before, with another body
 ├── TooManyAttempts      429  too many wrong passwords or links from one address
@@ -50,6 +51,10 @@ class IllegalMove(Conflict):
 
 class StateConflict(Conflict):
     pass
+
+
+class TooLarge(StudioError):
+    code, status = "too_large", 413
 
 
 class Unservable(StudioError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 import httpx
@@ -13,14 +12,14 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from studio.accounts.models import User
-from studio.lib.connections import all_there
-from studio.lib.errors import StudioError, Unavailable
+from studio.lib.bodies import LARGEST, length_of, pieces
+from studio.lib.errors import StudioError
 from studio.lib.http import mlflow_error
 from studio.mlflow import identity, upstream
 from studio.mlflow.answers import Whole, content_of
-from studio.mlflow.guards import TABLE, TooLarge, denied, refusal
+from studio.mlflow.guards import TABLE, denied, refusal
+from studio.mlflow.run_writes import RunWrite
 
-_CHUNK = 64 * 1024
 _PATH = "/~!$&'()*+,;=:@"  # may stand in a path as they are
 # Belong to one connection (RFC 9110, 7.6.1), or say who is asking: neither is passed on.
 _NOT_SENT = {
@@ -40,9 +39,6 @@ _NOT_RETURNED = {
 
 # httpx resolves them, and so would lead around the rules for paths, here and in MLflow's own checks.
 _DOTS = re.compile(r"/\.\.?(/|$)")
-# MLflow passes these bodies on as they come. Every other it holds in memory, some three times over.
-_STREAMED = re.compile(r"/(ajax-)?api/2\.0/mlflow-artifacts/artifacts/.")
-_LARGEST = 64 * 1024 * 1024
 
 
 @csrf_exempt  # programs send no CSRF token; SignInRequired refuses forged session requests
@@ -59,12 +55,14 @@ def forward(request: HttpRequest, path: str = "") -> HttpResponseBase:
         guarded = TABLE.guarded(request, path)
         if guarded and (told_instead := guarded.before()):
             return told_instead
-        answer = upstream.send(_request_for(request, path))
+        write = RunWrite(request, path)
+        answer = upstream.send(_request_for(request, path, write))
         if guarded and guarded.hides(answer.status_code):
             answer.close()
             return denied()
         watched = bool(guarded and guarded.waits and answer.is_success)
-        content = Whole(answer) if watched else content_of(answer)
+        named = write.waits and answer.is_success
+        content = Whole(answer) if watched or named else content_of(answer)
     except StudioError as failure:
         return refusal(failure)
     except (
@@ -73,6 +71,8 @@ def forward(request: HttpRequest, path: str = "") -> HttpResponseBase:
         return mlflow_error("BAD_REQUEST", str(failure), 400)
     if guarded and watched:  # small JSON; nobody is told of it before the guards are
         guarded.after(b"".join(content))
+    if answer.is_success:
+        write.done(content)
     response = _passed_on(answer, content)
     if isinstance(content, Whole) and request.method != "HEAD":
         response.headers["Content-Length"] = str(content.length)
@@ -96,7 +96,7 @@ def _passed_on(answer: httpx.Response, content: Iterable[bytes]) -> StreamingHtt
     return response
 
 
-def _request_for(request: HttpRequest, path: str) -> httpx.Request:
+def _request_for(request: HttpRequest, path: str, write: RunWrite) -> httpx.Request:
     assert isinstance(request.user, User)  # SignInRequired lets nobody else through
     environ = request.META
     query = environ.get("QUERY_STRING", "")
@@ -107,45 +107,16 @@ def _request_for(request: HttpRequest, path: str) -> httpx.Request:
         request.user.get_username(), settings.IDENTITY_KEY
     )
     headers["Host"] = "mlflow"
-    length = environ.get("CONTENT_LENGTH", "")
-    body: Iterator[bytes] | None = None
-    if length.isdecimal():
-        headers["Content-Length"] = length
-        body = _sent(environ, path, int(length))
-    elif "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+    length = length_of(environ)
+    if length is None:
         headers["Transfer-Encoding"] = "chunked"
-        body = _sent(environ, path, None)
+    elif environ.get("CONTENT_LENGTH"):
+        headers["Content-Length"] = str(length)
+    body = None if length == 0 else pieces(environ, LARGEST)
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     url = f"http://mlflow{quote(path, safe=_PATH)}" + (f"?{query}" if query else "")
-    return httpx.Request(request.method or "GET", url, headers=raw, content=body)
-
-
-def _sent(environ: dict[str, Any], path: str, length: int | None) -> Iterator[bytes]:
-    """Yield the body as it comes. Raises when it ends before its end, or is too long for this path.
-
-    An input that ends early reads as empty bytes: taken for the end, half a file would be stored.
-    """
-    most = _LARGEST if _STREAMED.match(path) is None else None
-    if most is not None and length is not None and length > most:
-        raise _too_large()
-    sent = 0
-    while length is None or sent < length:
-        piece = environ["wsgi.input"].read(_CHUNK if length is None else min(_CHUNK, length - sent))
-        if not piece:
-            break
-        sent += len(piece)
-        if most is not None and sent > most:
-            raise _too_large()
-        yield piece
-    if length is not None and sent < length:
-        raise ConnectionAbortedError("the client went away before it had sent everything")
-    if length is None and not all_there(int(environ["SERVER_PORT"])):
-        raise Unavailable("It is not certain that everything has arrived. Send it again.")
-
-
-def _too_large() -> TooLarge:
-    told = f"This is more than the {_LARGEST // 2**20} MiB that one request may hold. Files go to MLflow's artifact routes."
-    return TooLarge(told)
+    content = None if body is None else write.overhear(body)
+    return httpx.Request(request.method or "GET", url, headers=raw, content=content)
 
 
 def _leads_elsewhere(path: str) -> bool:

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
 from studio.accounts.models import User
+from studio.lib.bodies import read_body, replace
 from studio.lib.errors import StudioError
 from studio.lib.http import mlflow_error
 from studio.mlflow.services import MlflowRefused
@@ -27,7 +27,7 @@ ANY = "*"  # method
 _API = r"/(?:ajax-)?api/[0-9]+\.[0-9]+/"
 _ARGUMENT = re.compile(r"<(path:)?(\w+)>")
 _MAX_BODY = 1024 * 1024
-_JSON = re.compile(r"application/(json|[^;]+\+json)\s*(;|$)", re.IGNORECASE)
+JSON = re.compile(r"application/(json|[^;]+\+json)\s*(;|$)", re.IGNORECASE)
 # MLflow's word for what a status means.
 _CODES = {
     403: "PERMISSION_DENIED",
@@ -40,10 +40,6 @@ _CODES = {
 
 Before = Callable[["Call"], HttpResponseBase | None]
 After = Callable[["Call", Any], None]
-
-
-class TooLarge(StudioError):
-    code, status = "too_large", 413
 
 
 @dataclass
@@ -72,6 +68,7 @@ class Guard(NamedTuple):
 
     `hides`: MLflow tells of what is not there (404) before it asks who may see it (403), so a stranger could
     tell the two apart. He is told 403 of both; an administrator gets MLflow's own answer.
+    `streams`: `before` reads the body itself.
     """
 
     method: str
@@ -79,6 +76,7 @@ class Guard(NamedTuple):
     before: Before | None
     after: After | None
     hides: bool
+    streams: bool
 
 
 class Guarded(NamedTuple):
@@ -125,9 +123,11 @@ class Table:
         before: Before | None = None,
         after: After | None = None,
         hides: bool = False,
+        streams: bool = False,
     ) -> None:
-        """Put a guard on a route. Its body is read whole for it, up to 1 MB: MLflow's small JSON, no files."""
-        guard = Guard(method, re.compile(pattern_of(route), re.DOTALL), before, after, hides)
+        """Put a guard on a route. Unless it streams, the body is read whole for it, up to 1 MB: MLflow's small JSON."""
+        pattern = re.compile(pattern_of(route), re.DOTALL)
+        guard = Guard(method, pattern, before, after, hides, streams)
         self.guards.append(guard)
         unnamed = (re.sub(r"\?P<\w+>", "?:", known.pattern.pattern) for known in self.guards)
         self._any = re.compile("|".join(unnamed), re.IGNORECASE | re.DOTALL)
@@ -160,9 +160,10 @@ class Table:
         match = guards[0].pattern.fullmatch(path)
         assert match is not None  # on() has found it
         assert isinstance(request.user, User)  # SignInRequired lets nobody else through
-        is_json = bool(_JSON.match(request.META.get("CONTENT_TYPE", "")))
-        parameters = _parameters(request, is_json) | match.groupdict()
-        return Guarded(Call(request, request.user, is_json, parameters), guards)
+        is_json = bool(JSON.match(request.META.get("CONTENT_TYPE", "")))
+        streams = any(guard.streams for guard in guards)
+        sent = {} if streams else _parameters(request, is_json)
+        return Guarded(Call(request, request.user, is_json, sent | match.groupdict()), guards)
 
 
 TABLE = Table()
@@ -224,27 +225,10 @@ def _parameters(request: HttpRequest, is_json: bool) -> dict[str, Any]:
 
 def _body(request: HttpRequest) -> bytes:
     """Read the body, and put it back to be sent on. Raises TooLarge; ConnectionAbortedError if it ends early."""
-    environ = request.META
-    length = environ.get("CONTENT_LENGTH") or ""
-    chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
-    if not (length.isdecimal() or chunked):
-        return b""
-    expected = int(length) if length.isdecimal() else _MAX_BODY + 1
-    content = b"".join(_read(environ["wsgi.input"], min(expected, _MAX_BODY + 1)))
-    if len(content) > _MAX_BODY:
-        raise TooLarge(f"The body of this request must not be longer than {_MAX_BODY} bytes.")
-    if length.isdecimal() and len(content) < expected:
-        raise ConnectionAbortedError("the client went away before it had sent everything")
-    environ.pop("HTTP_TRANSFER_ENCODING", None)
-    environ["wsgi.input"] = BytesIO(content)
-    environ["CONTENT_LENGTH"] = str(len(content))
+    content = read_body(request.META, _MAX_BODY)
+    if content:
+        replace(request.META, content)
     return content
-
-
-def _read(source: Any, wanted: int) -> Iterator[bytes]:
-    while wanted > 0 and (piece := source.read(wanted)):
-        wanted -= len(piece)
-        yield piece
 
 
 def _parsed(content: bytes) -> Any:

@@ -1,7 +1,8 @@
-"""Has MLflow's server tell a full disk, and a database that is away, in words for people, and as something to repeat.
+"""Has MLflow's server tell what is wrong in words for people, and what may be repeated as something to repeat.
 
-MLflow's own words are the database's, with statement and values in them, and of a disk it says nothing but
-"Internal Server Error", which its clients do not repeat. Loaded in MLflow's own process only.
+MLflow's own words for a database that is away are the database's, with statement and values in them. Of a full
+disk, and of JSON that is nested too deeply, it says nothing but "Internal Server Error", as a page. Loaded in
+MLflow's own process only.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from flask import Response
+from flask import Response, request
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.server import app as flask_app
@@ -37,6 +38,8 @@ def install(app: FastAPI) -> None:
     utils._logger.addFilter(lambda record: not record.exc_info)  # told above, in a line
     app.add_exception_handler(OSError, _answer)
     flask_app.register_error_handler(OSError, _flask_answer)
+    flask_app.register_error_handler(RecursionError, _too_deep)
+    flask_app.before_request(_refuse_unreadable_query)
 
 
 def _answer(request: Request, failure: Exception) -> JSONResponse:
@@ -45,6 +48,25 @@ def _answer(request: Request, failure: Exception) -> JSONResponse:
 
 def _flask_answer(failure: OSError) -> Response:
     return Response(json.dumps(_body(failure)), status=503, mimetype="application/json")
+
+
+def _too_deep(failure: RecursionError) -> Response:
+    return _invalid("This request is nested too deeply to be read.")
+
+
+def _refuse_unreadable_query() -> Response | None:
+    """MLflow takes whatever is sent to its GraphQL for an object with a query, and fails where it is none."""
+    if request.method != "POST" or not request.path.endswith("/graphql"):
+        return None
+    sent = request.get_json(force=True, silent=True)
+    if isinstance(sent, dict) and isinstance(sent.get("query"), str):
+        return None
+    return _invalid("This is no GraphQL request: send a JSON object with a text named 'query'.")
+
+
+def _invalid(told: str) -> Response:
+    body = MlflowException.invalid_parameter_value(told).serialize_as_json()
+    return Response(body, status=400, mimetype="application/json")
 
 
 def _body(failure: Exception) -> dict[str, str]:

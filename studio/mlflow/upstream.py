@@ -32,7 +32,7 @@ _Done = TypeVar("_Done")
 _TIMEOUT = httpx.Timeout(600, connect=5, pool=30)
 _SLICE = 1.0  # seconds without a byte after which a sign of life is asked for, and how long one is believed
 _PATIENCE = 4.0  # seconds that a sign of life may take
-# Requests at a time that a web process gives to MLflow: the other threads are for Studio's own pages.
+# Requests at a time that a web process gives to MLflow: the other places are for Studio's own pages.
 MOST = 24
 _STOPPED = (
     "MLflow's server is not answering. Studio restarts it when it has ended: "

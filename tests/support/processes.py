@@ -6,7 +6,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -41,6 +42,19 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def open_below(folder: Path, *processes: psutil.Process) -> dict[str, int]:
+    """The files in there that these processes and their children have open, with their sizes. Those without a name, too."""
+    found = {}
+    for each in processes:
+        for process in (each, *each.children(recursive=True)):
+            for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+                with suppress(OSError):  # closed since
+                    name = str(entry.readlink())
+                    if name.startswith(f"{folder}/"):
+                        found[name] = entry.stat().st_size
+    return found
 
 
 def runs(process: psutil.Process) -> bool:

@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
 
+from studio.accounts import services
+from studio.accounts.models import AuditEvent, User
 from studio.lib.database import embedded_url
 from tests.support.processes import free_port, until
 
@@ -37,13 +40,25 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """The address of granian with Studio's WSGI application."""
+def committed_token(
+    name: str, blocker: DjangoDbBlocker, *, administrator: bool = False
+) -> Iterator[str]:
+    """The token of a user whom the web process reads through a connection of its own."""
+    with blocker.unblock():
+        user = User.objects.create_user(name, is_superuser=administrator)
+        yield services.issue_token(user=user, label="test", by=user)[1]
+        user.delete()
+        AuditEvent.objects.all().delete()
+
+
+@contextmanager
+def serving(application: str = "studio.wsgi:application") -> Iterator[str]:
+    """The address of granian with Studio's WSGI application, or another."""
     port = free_port()
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--http", "1", "--workers", "1", "--blocking-threads", "32", "--no-ws", "--log-level", "error",
-        "studio.wsgi:application",
+        "--http", "1", "--workers", "1", "--blocking-threads", "512", "--no-ws", "--log-level", "error",
+        application,
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, env=environment(STUDIO_PORT=str(port)))
     try:

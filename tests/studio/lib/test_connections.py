@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
-from studio.lib.connections import all_there, keep_watch
+from studio.lib.connections import SlowReaders, _taken, _unsent, all_there, keep_watch
+from tests.support.processes import until
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
 
 @pytest.fixture
@@ -75,3 +80,58 @@ def test_who_is_accepted_later_is_watched(server: socket.socket, port: int) -> N
     with client, accepted:
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 15
+
+
+def fill(wire: socket.socket) -> None:
+    """Send until nothing more fits."""
+    wire.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            wire.send(bytes(65536))
+
+
+@linux_only
+def test_who_does_not_read_is_cut_off(server: socket.socket, port: int) -> None:
+    reader, accepted = caller(server)
+    with reader, accepted:
+        fill(accepted)
+        watch = SlowReaders(port, patience=0)
+        assert watch.cut_off() == 0  # seen for the first time
+        assert watch.cut_off() == 1
+        with pytest.raises(OSError, match="Broken pipe|reset"):
+            accepted.send(b"x")
+
+
+@linux_only
+def test_who_reads_is_not(server: socket.socket, port: int) -> None:
+    reader, accepted = caller(server)
+    with reader, accepted:
+        watch = SlowReaders(port, patience=0, least=1000)
+        for _ in range(3):
+            fill(accepted)
+            assert watch.cut_off() == 0
+            assert reader.recv(65536)
+            until(lambda: _taken(accepted) > 0, "the kernel has seen it")
+
+
+@linux_only
+def test_nor_is_who_has_nothing_to_read(server: socket.socket, port: int) -> None:
+    reader, accepted = caller(server)
+    with reader, accepted:
+        accepted.sendall(b"an answer")
+        watch = SlowReaders(port, patience=0)
+        until(lambda: not _unsent(accepted), "the answer has come")
+        assert [watch.cut_off() for _ in range(3)] == [0, 0, 0]
+
+
+@linux_only
+def test_who_does_not_read_is_cut_off_once_the_time_is_over(
+    server: socket.socket, port: int
+) -> None:
+    reader, accepted = caller(server)
+    with reader, accepted:
+        fill(accepted)
+        watch = SlowReaders(port, patience=0.3)
+        assert watch.cut_off() == 0
+        until(watch.cut_off, "the end of the patience")
+        assert not watch.cut_off()

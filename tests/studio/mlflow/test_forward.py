@@ -6,34 +6,30 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Iterator
 from threading import Event
-from typing import Any
 
 import httpx
 import pytest
 from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
 
-from studio.accounts import services
-from studio.accounts.models import AuditEvent, User
+from studio.accounts.models import User
 from studio.mlflow.identity import HEADER, username_from
 from studio.mlflow.services import call
 from tests.support.processes import until
 from tests.support.upstream import Answer, Seen, Upstream, listening
-from tests.support.web import by_hand, serving
+from tests.support.web import by_hand, committed_token, serving
 
 pytestmark = pytest.mark.django_db  # or there is no test database at all
 PATH = "/api/2.0/mlflow/runs/search"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts"
+UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
 SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def token(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """Committed: the web process reads it through a connection of its own."""
-    with django_db_blocker.unblock():
-        user = User.objects.create_user("fränk o'x")
-        yield services.issue_token(user=user, label="test", by=user)[1]
-        user.delete()
-        AuditEvent.objects.all().delete()
+def token(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    with committed_token("fränk o'x", django_db_blocker) as token:
+        yield token
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +164,7 @@ def test_a_path_with_dots_does_not_lead_around_what_is_closed(
 
 def test_an_upload_of_known_length_arrives_whole(client: httpx.Client, upstream: Upstream) -> None:
     body = bytes(range(256)) * 20_000
-    client.put(f"{ARTIFACT}/big", content=body)
+    client.put(UPLOAD, content=body)
     assert upstream.last.whole
     assert bytes(upstream.last.body) == body
     assert upstream.last.header("content-length") == [str(len(body))]
@@ -178,7 +174,7 @@ def test_an_upload_of_unknown_length_arrives_whole(
     client: httpx.Client, upstream: Upstream
 ) -> None:
     pieces = [b"x", b"y" * 200_000, b"z" * 3, b"\r\n0\r\n\r\n", bytes(range(256)) * 1000]
-    client.put(f"{ARTIFACT}/big", content=iter(pieces))
+    client.put(UPLOAD, content=iter(pieces))
     assert upstream.last.whole
     assert bytes(upstream.last.body) == b"".join(pieces)
     assert upstream.last.header("transfer-encoding") == ["chunked"]
@@ -188,7 +184,7 @@ def test_an_upload_of_unknown_length_arrives_whole(
 def test_an_empty_upload_arrives_empty(client: httpx.Client, upstream: Upstream) -> None:
     nothing: list[bytes] = []
     for content in (b"", iter(nothing)):
-        client.put(f"{ARTIFACT}/empty", content=content)
+        client.put(UPLOAD, content=content)
         assert upstream.last.whole
         assert upstream.last.body == b""
 
@@ -203,7 +199,7 @@ def test_an_upload_is_passed_on_while_it_comes(
         yield b"y" * 300_000
 
     headers = {"Content-Length": "600000"} if known else {}
-    assert client.put(f"{ARTIFACT}/big", content=pieces(), headers=headers).status_code == 200
+    assert client.put(UPLOAD, content=pieces(), headers=headers).status_code == 200
     assert len(upstream.last.body) == 600_000
 
 
@@ -314,7 +310,7 @@ def test_an_answer_before_the_end_of_the_upload_is_passed_on(
     client: httpx.Client, upstream: Upstream
 ) -> None:
     upstream.answer = Answer(413, [("connection", "close")], b"too much", at_once=True)
-    response = client.put(f"{ARTIFACT}/big", content=b"x" * 5_000_000)
+    response = client.put(UPLOAD, content=b"x" * 5_000_000)
     assert (response.status_code, response.content) == (413, b"too much")
 
 

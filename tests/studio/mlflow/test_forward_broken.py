@@ -6,34 +6,28 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from django.conf import settings
+from pytest_django.plugin import DjangoDbBlocker
 
-from studio.accounts import services
-from studio.accounts.models import AuditEvent, User
 from studio.mlflow import upstream as own
 from tests.support.processes import until
 from tests.support.upstream import Answer, Seen, Upstream, listening
-from tests.support.web import by_hand, chunk, serving
+from tests.support.web import by_hand, chunk, committed_token, serving
 
 pytestmark = pytest.mark.django_db  # or there is no test database at all
 PATH = "/api/2.0/mlflow/runs/search"
-ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/1/big"
+UPLOAD = "/ajax-api/2.0/mlflow/upload-artifact"
 SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def token(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
-    """Committed: the web process reads it through a connection of its own."""
-    with django_db_blocker.unblock():
-        user = User.objects.create_user("broken")
-        yield services.issue_token(user=user, label="test", by=user)[1]
-        user.delete()
-        AuditEvent.objects.all().delete()
+def token(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    with committed_token("broken", django_db_blocker) as token:
+        yield token
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +50,7 @@ def client(address: str, token: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def lines(token: str, body: str, path: str = ARTIFACT) -> list[str]:
+def lines(token: str, body: str, path: str = UPLOAD) -> list[str]:
     return [f"PUT {path} HTTP/1.1", f"Authorization: Bearer {token}", body]
 
 
@@ -81,7 +75,6 @@ def test_an_upload_that_ends_early_is_not_passed_on_as_whole(
         (chunk(HALF)[:-1000], "fin"),
         (chunk(HALF) + b"4000\r\n", "rst"),
         (chunk(HALF) + b"0\r\n", "fin"),  # all but the last line
-        (b"", "rst"),
     ],
 )
 def test_a_chunked_upload_that_ends_early_is_not_passed_on_as_whole(
@@ -93,6 +86,15 @@ def test_a_chunked_upload_that_ends_early_is_not_passed_on_as_whole(
     assert not upstream.last.whole
 
 
+@pytest.mark.parametrize("told", ["Transfer-Encoding: chunked", "Content-Length: 1000000"])
+def test_an_upload_of_which_little_has_come_is_not_passed_on_at_all(
+    address: str, client: httpx.Client, token: str, upstream: Upstream, told: str
+) -> None:
+    by_hand(address, *lines(token, told), drop="rst")
+    assert client.get(PATH).status_code == 200
+    assert [seen.method for seen in upstream.seen] == ["GET"]
+
+
 def test_a_chunked_upload_arrives_beside_idle_connections_and_broken_ones(
     address: str, client: httpx.Client, token: str, upstream: Upstream
 ) -> None:
@@ -100,7 +102,7 @@ def test_a_chunked_upload_arrives_beside_idle_connections_and_broken_ones(
     with socket.create_connection((place.hostname, place.port)):
         by_hand(address, *lines(token, "Content-Length: 1000000"), body=HALF, drop="fin")
         by_hand(address, "GET /livez HTTP/1.1", drop="rst")
-        answer = client.put(ARTIFACT, content=iter([HALF, HALF]))
+        answer = client.put(UPLOAD, content=iter([HALF, HALF]))
     assert answer.status_code == 200
     (arrived,) = [seen for seen in upstream.seen if seen.whole]
     assert arrived.body == HALF + HALF
@@ -119,7 +121,7 @@ def test_while_it_is_not_certain_that_a_chunked_upload_is_whole_it_is_refused(
         ]  # fmt: skip
         for each in broken:
             each.result()
-        answer = client.put(ARTIFACT, content=iter([HALF]))
+        answer = client.put(UPLOAD, content=iter([HALF]))
     assert answer.status_code in (200, 503)
     until(lambda: sum(seen.gone for seen in upstream.seen) >= 3, "the broken uploads")
     assert sum(seen.whole for seen in upstream.seen) == (answer.status_code == 200)
