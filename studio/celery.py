@@ -45,6 +45,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "forget-runs-that-are-gone": {
+        "task": "tracking.tasks.forget_gone",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
 }
 
 

@@ -1,4 +1,4 @@
-"""What was tried, as MLflow keeps it. The tables are MLflow's: read here, written through MLflow.
+"""What was tried, as MLflow keeps it. The tables are MLflow's, but for RunActivity: read here, written through MLflow.
 
 Times are milliseconds since the epoch, as in MLflow's schema. tests/studio/mlflow/test_drift.py compares
 these models with MLflow's own.
@@ -6,9 +6,11 @@ these models with MLflow's own.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from django.db import models
+from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.expressions import Expression
 from django.urls import reverse
 
@@ -113,6 +115,25 @@ class Run(Governed, models.Model):
         if self.start_time is None or self.end_time is None:
             return None
         return (self.end_time - self.start_time) / 1000
+
+
+class RunActivityQuerySet(QuerySet["RunActivity"]):
+    def of_no_run(self) -> Self:
+        """Those whose run is gone for good, as `mlflow gc` makes it."""
+        return self.exclude(Exists(Run.objects.filter(pk=OuterRef("pk"))))
+
+
+class RunActivity(models.Model):
+    """When a run was last written to. Studio's own table (tracking.activity writes it), without a word to MLflow's."""
+
+    QUIET = timedelta(
+        minutes=15
+    )  # without a write, after which a run that runs is told to be silent
+
+    run_id = models.CharField(max_length=32, primary_key=True)
+    last_write_at = models.DateTimeField()
+
+    objects = RunActivityQuerySet.as_manager()
 
 
 class Metric(models.Model):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 from urllib.parse import urlencode
 
 import orjson
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.utils.timezone import now
 
 from studio.accounts.permissions import Level
 from tracking import search
@@ -22,6 +24,7 @@ from tracking.models import (
     Metric,
     Param,
     Run,
+    RunActivity,
     Tag,
 )
 
@@ -220,6 +223,10 @@ class RunDetail:
     children: list[Run]
     parent: Run | None
     data: list[Data]
+    last_write: (
+        datetime | None
+    )  # none is known of a run that was last written to before Studio noted it
+    silent: bool  # it should be running, and neither it nor a child of it has written for long
 
 
 def _last_values(run: Run) -> list[LatestMetric]:
@@ -249,6 +256,7 @@ def run_detail(run: Run, visible: QuerySet[Run], models: QuerySet[LoggedModel]) 
         destination_id=run.pk, destination_type="RUN", source_type="DATASET"
     )
     datasets = Dataset.objects.filter(dataset_uuid__in=used.values("source_id")).order_by("name")
+    last_write = _last_write(run)
     return RunDetail(
         metrics=_last_values(run),
         params=list(Param.objects.filter(run=run).order_by("key")),
@@ -258,7 +266,22 @@ def run_detail(run: Run, visible: QuerySet[Run], models: QuerySet[LoggedModel]) 
         children=list(children[:200]),
         parent=visible.filter(pk=parent_id).first() if parent_id else None,
         data=[Data(dataset.name, dataset.digest) for dataset in datasets],
+        last_write=last_write,
+        silent=run.status == "RUNNING" and _is_silent(last_write, children),
     )
+
+
+def _last_write(run: Run) -> datetime | None:
+    return RunActivity.objects.filter(pk=run.pk).values_list("last_write_at", flat=True).first()
+
+
+def _is_silent(last_write: datetime | None, children: QuerySet[Run]) -> bool:
+    """A run that has children may leave all the writing to them."""
+    heard = now() - RunActivity.QUIET
+    if last_write is None or last_write > heard:
+        return False
+    recent = RunActivity.objects.filter(last_write_at__gt=heard)
+    return not recent.filter(pk__in=children.order_by().values("pk")).exists()
 
 
 @dataclass(frozen=True, slots=True)

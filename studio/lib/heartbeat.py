@@ -1,22 +1,22 @@
 """Signs of life. Each process of Studio tells every few seconds that it is here and what it holds.
 
 A thread with a connection of its own writes it to the tables of studio.health, past Django: it must go on where the
-process is busy, and must hold up nothing where the database is away or hangs. With it go the errors that were logged
-and, of web, how long requests took.
+process is busy, and must hold up nothing where the database is away or hangs. With it go the errors that were logged,
+of web how long requests took, and whatever else an app wants written by the way.
 
 The worker's other sign of life is a key in Redis that lives 15 s: it tells that the worker still hears the broker.
 """
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from multiprocessing.util import Finalize
 from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -69,6 +69,11 @@ _CONNECTION: dict[str, Any] = {
 }
 
 
+Wire = psycopg.Connection[tuple[Any, ...]]
+# Writes what an app has gathered since the last beat. Where it raises, the app keeps that for the next one.
+News = Callable[[Wire], None]
+
+
 class Windows(Protocol):
     """How long requests took, by the second in which a window began."""
 
@@ -85,7 +90,10 @@ class Subject(NamedTuple):
 
 
 class Heartbeat:
-    """`others`: processes that cannot speak for themselves. `mark`: of the `up` that this one belongs to."""
+    """`others`: processes that cannot speak for themselves. `mark`: of the `up` that this one belongs to.
+
+    `news` are asked at each beat, and once more at the end.
+    """
 
     def __init__(
         self,
@@ -95,6 +103,7 @@ class Heartbeat:
         *,
         own_row: bool = True,
         mark: str = "",
+        news: Sequence[News] = (),
     ) -> None:
         self.name = name
         self.run_of = _digest(mark or os.environ.get("STUDIO_UP_MARK", ""))
@@ -102,17 +111,19 @@ class Heartbeat:
         self.ending = Event()
         self._windows = windows
         self._others = others
+        self._news = news
         self._own_row = own_row
         self._began = {os.getpid(): monotonic()}
         self._rows: dict[Subject, int] = {}
         self._memory: dict[Subject, int] = {}
         self._beats = 0
-        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._connection: Wire | None = None
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> Heartbeat:
         self._thread.start()
-        atexit.register(self.stop)
+        # As atexit, and at the end of granian's workers too: they are forks of multiprocessing's, which knows no atexit.
+        Finalize(None, self.stop, exitpriority=1)
         return self
 
     def stop(self) -> None:
@@ -149,10 +160,11 @@ class Heartbeat:
             wire.execute("DELETE FROM health_process WHERE id = %s", [self._rows.pop(gone)])
         self._tell_of_failures(wire)
         self._tell_of_windows(wire)
+        self._tell_news(wire)
         if not self._own_row:  # it has something to say once in a long time
             self._drop()
 
-    def _tell_of(self, wire: psycopg.Connection[tuple[Any, ...]], subject: Subject) -> None:
+    def _tell_of(self, wire: Wire, subject: Subject) -> None:
         if subject not in self._memory or self._beats % _MEASURE == 0:
             self._memory[subject] = _held(subject)
         memory = self._memory[subject]
@@ -165,7 +177,7 @@ class Heartbeat:
         assert row is not None  # RETURNING
         self._rows[subject] = row[0]
 
-    def _tell_of_failures(self, wire: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def _tell_of_failures(self, wire: Wire) -> None:
         """One leaves the memory only once it is told."""
         told = 0
         while logs.failures:
@@ -178,7 +190,7 @@ class Heartbeat:
         if told:
             wire.execute(_TRIM, [KEPT])
 
-    def _tell_of_windows(self, wire: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def _tell_of_windows(self, wire: Wire) -> None:
         if self._windows is None or not self._rows:
             return
         [mine] = [pk for subject, pk in self._rows.items() if subject.name == self.name]
@@ -187,7 +199,11 @@ class Heartbeat:
             wire.execute(_WINDOW, [mine, at, json.dumps(routes)])
         self._windows.told(news)
 
-    def _wire(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def _tell_news(self, wire: Wire) -> None:
+        for news in self._news:
+            news(wire)
+
+    def _wire(self) -> Wire:
         if self._connection is None:
             self._connection = psycopg.connect(settings.DATABASE_URL, **_CONNECTION)
             self._connection.execute("SET synchronous_commit = off; SET statement_timeout = '5s'")
@@ -197,6 +213,7 @@ class Heartbeat:
         try:
             if self._connection is not None:
                 self._tell_of_failures(self._connection)
+                self._tell_news(self._connection)
                 for pk in self._rows.values():
                     self._connection.execute("DELETE FROM health_process WHERE id = %s", [pk])
                 if self.name == "up":  # of who was killed and could say nothing
@@ -218,12 +235,13 @@ def start(
     others: Callable[[], list[Subject]] = list,
     *,
     own_row: bool = True,
+    news: Sequence[News] = (),
 ) -> Heartbeat:
     """Tell of this process from now on. Returns at once, and raises nothing later."""
     logs.name_process(name)
     if settings.LOG_FORMAT == "json":
         logs.take_all()
-    return Heartbeat(name, windows, others, own_row=own_row).start()
+    return Heartbeat(name, windows, others, own_row=own_row, news=news).start()
 
 
 def _digest(mark: str) -> str:

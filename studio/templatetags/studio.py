@@ -118,14 +118,28 @@ def ago(moment: datetime | None) -> SafeString | str:
     """How long ago, with the exact time as a title."""
     if moment is None:
         return "–"
+    told = _since(moment)
+    return _dated(moment, f"{told} ago" if told else "just now")
+
+
+@register.filter
+def silence(moment: datetime) -> SafeString:
+    """How long nothing has come since then, with the exact time as a title."""
+    return _dated(moment, f"no news for {_since(moment) or 'a moment'}")
+
+
+def _since(moment: datetime) -> str:
+    """How much time has passed, in its largest unit. "" for less than a minute."""
     seconds = max(0.0, (now() - moment).total_seconds())
-    told = "just now"
     for name, size in _UNITS:
         count = int(seconds // size)
         if count:
             plural = "s" if count > 1 and name in ("year", "month", "day") else ""
-            told = f"{count} {name}{plural} ago"
-            break
+            return f"{count} {name}{plural}"
+    return ""
+
+
+def _dated(moment: datetime, told: str) -> SafeString:
     exact = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), exact, told)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
 from tests.support.pages import Page, page
 from tests.support.rows import log_metric, make_version
-from tracking.models import Dataset, Experiment, Input, LoggedModel, Run
+from tracking.models import Dataset, Experiment, Input, LoggedModel, Run, RunActivity
 
 MakeRun = Callable[..., Run]
 
@@ -119,6 +121,69 @@ def test_a_tab_that_is_not_there_does_not_break_the_page(
 def test_a_deleted_run_says_so(as_alice: Client, run: Run) -> None:
     Run.objects.filter(pk=run.pk).update(lifecycle_stage="deleted")
     assert "Deleted" in open_run(as_alice, run).texts("span")
+
+
+def heard_of(run: Run, **since: int) -> None:
+    RunActivity.objects.create(run_id=run.pk, last_write_at=now() - timedelta(**since))
+
+
+def last_write(read: Page) -> str | None:
+    return dict(zip(read.texts("dt"), read.texts("dd"), strict=True)).get("Last write")
+
+
+def is_told_to_be_silent(read: Page) -> bool:
+    return any(text.startswith("no news for ") for text in read.texts("time"))
+
+
+@pytest.mark.parametrize(
+    ("status", "since", "told"),
+    [
+        ("FINISHED", {"hours": 3}, "3 h ago"),
+        ("RUNNING", {"seconds": 20}, "just now"),
+        ("RUNNING", {"minutes": 14}, "14 min ago"),
+        ("RUNNING", {"hours": -1}, "just now"),  # the clock was set back
+    ],
+)
+def test_the_last_write_is_told(
+    as_alice: Client, run: Run, status: str, since: dict[str, int], told: str
+) -> None:
+    Run.objects.filter(pk=run.pk).update(status=status)
+    heard_of(run, **since)
+    read = open_run(as_alice, run)
+    assert (last_write(read), is_told_to_be_silent(read)) == (told, False)
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "FINISHED"])
+def test_nothing_is_told_of_a_run_from_before_last_writes_were_noted(
+    as_alice: Client, run: Run, status: str
+) -> None:
+    Run.objects.filter(pk=run.pk).update(status=status)
+    read = open_run(as_alice, run)
+    assert (last_write(read), is_told_to_be_silent(read)) == (None, False)
+
+
+def test_of_a_run_that_runs_and_writes_no_more_a_long_silence_is_told(
+    as_alice: Client, run: Run
+) -> None:
+    Run.objects.filter(pk=run.pk).update(status="RUNNING")
+    heard_of(run, hours=3)
+    for tab in ("overview", "artifacts"):
+        assert "no news for 3 h" in open_run(as_alice, run, tab).texts("time")
+    told = last_write(open_run(as_alice, run))
+    assert told == "3 h ago · its program may have ended without saying so"
+
+
+def test_a_run_whose_children_write_is_not_silent(
+    as_alice: Client, experiment: Experiment, run: Run, make_run: MakeRun
+) -> None:
+    Run.objects.filter(pk=run.pk).update(status="RUNNING")
+    heard_of(run, hours=3)
+    child = make_run(experiment, "fold 1", tags={"mlflow.parentRunId": run.pk})
+    heard_of(child, hours=2)
+    assert is_told_to_be_silent(open_run(as_alice, run))
+    RunActivity.objects.filter(pk=child.pk).update(last_write_at=now())
+    read = open_run(as_alice, run)
+    assert (last_write(read), is_told_to_be_silent(read)) == ("3 h ago", False)
 
 
 def test_nested_runs_lead_to_each_other(
@@ -236,9 +301,9 @@ def test_the_number_of_queries_does_not_grow(
         log_metric(run, f"metric {number}", [1.0])
         log_model(run, f"model {number}", number)
         make_version("churn", number + 1, run_id=run.pk)
-    # session, user, run, tags, metrics, params, models, children, datasets
+    # session, user, run, tags, metrics, params, models, children, datasets, last write
     for tab in ("overview", "artifacts", "models", "children"):
-        with django_assert_num_queries(9):
+        with django_assert_num_queries(10):
             open_run(as_alice, run, tab)
     with django_assert_num_queries(4):  # session, user, run, versions
         as_alice.get(f"/runs/{run.pk}/registered/")

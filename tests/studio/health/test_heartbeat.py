@@ -20,7 +20,7 @@ from studio.health.models import Failure, Process, Window
 from studio.health.windows import Windows
 from studio.lib import heartbeat, logs
 from studio.lib.database import embedded_url
-from studio.lib.heartbeat import Heartbeat, Subject
+from studio.lib.heartbeat import Heartbeat, Subject, Wire
 from studio.lib.memory import descendants, memory_of
 from tests.support.processes import running, until
 
@@ -29,8 +29,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def of_the_tests(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The database of the tests, and a heart that beats faster."""
+def of_the_tests(
+    transactional_db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The database of the tests, without what killed processes have left there, and a heart that beats faster."""
+    Process.objects.all().delete()
     given = {name: str(value) for name, value in connection.settings_dict.items()}
     settings.DATABASE_URL = embedded_url(
         Path(given["HOST"]), given["USER"], given["PASSWORD"], given["NAME"]
@@ -148,6 +151,32 @@ def test_a_database_that_goes_away_is_waited_for_and_nothing_is_lost(
     settings.DATABASE_URL = good
     until(lambda: the().seen_at > seen, "it beats again")
     until(lambda: Failure.objects.count() == 1, "the error of meanwhile")
+
+
+def test_what_apps_want_written_goes_along_and_is_asked_for_again_after_a_failure(
+    make: Make,
+) -> None:
+    asked: list[object] = []
+
+    def news(wire: Wire) -> None:
+        asked.append(wire.execute("SHOW synchronous_commit").fetchone())
+        if len(asked) == 1:
+            raise psycopg.OperationalError("away")
+
+    make("web", news=[news])
+    until(lambda: len(asked) > 2, "the beats after it")
+    assert set(asked) == {("off",)}
+
+
+def test_what_apps_want_written_goes_along_at_the_end(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY", 3600)
+    asked: list[object] = []
+    heart = make("web", news=[asked.append])
+    until(lambda: asked, "the first beat")
+    heart.stop()
+    assert len(asked) == 2
 
 
 def test_a_table_that_is_locked_does_not_hold_up_the_end(make: Make, settings: Settings) -> None:
