@@ -5,12 +5,13 @@ from __future__ import annotations
 import mimetypes
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from studio.lib.errors import NotFound, Unavailable
+from studio.lib import drafts
+from studio.lib.errors import Invalid, NotFound, Unavailable
 
 PIECE = 64 * 1024  # bytes
 Told = Callable[[int], None]
@@ -67,6 +68,13 @@ class Folder(Protocol):
     def put(self, path: str, source: Path) -> None:
         """Store a file of this machine, in place of what lies there. It appears whole or not at all."""
 
+    def receive(self, path: str, pieces: Iterable[bytes], size: int | None = None) -> None:
+        """Store what comes, in place of what lies there: once it returns, for good and whole.
+
+        What `pieces` raises is raised, and leaves what was there before. `size` in bytes, where it is known.
+        Raises Invalid where there can be no such file: a folder has its name, or a file that of its folder.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
@@ -105,6 +113,8 @@ class LocalFolder:
             raise NotFound(f"{path} is a file, not a folder.")
         found = []
         for child in folder.iterdir():
+            if child.name.startswith(drafts.PREFIX):
+                continue
             relative = f"{path.rstrip('/')}/{child.name}".lstrip("/")
             if not (self._leads_inside(relative) if child.is_symlink() else _is_ordinary(child)):
                 continue
@@ -117,6 +127,8 @@ class LocalFolder:
         """Links to files are followed. Raises NotFound for one that leads out, and for one to a folder."""
         start = below(self.path, path, path)
         for child in sorted(start.rglob("*")):
+            if child.name.startswith(drafts.PREFIX):  # it may be gone before it is looked at
+                continue
             relative = str(child.relative_to(start))
             told = f"{path.rstrip('/')}/{relative}".lstrip("/")
             real = self.open_path(told)
@@ -156,6 +168,29 @@ class LocalFolder:
         finally:
             draft.unlink(missing_ok=True)
 
+    def receive(self, path: str, pieces: Iterable[bytes], size: int | None = None) -> None:
+        target = self._place_for(path)
+        try:
+            drafts.write_whole(target, pieces)
+        except (FileExistsError, IsADirectoryError, NotADirectoryError):  # as of this moment
+            raise taken(path) from None
+
+    def _place_for(self, path: str) -> Path:
+        """Where a file of this name is to lie. A link there is replaced, but must not lead out either."""
+        folder, _, name = path.rpartition("/")
+        present = below(self.path, path, path)
+        target = below(self.path, folder, path) / name
+        try:
+            first = next(each for each in target.parents if each.exists())
+            if not name or target.is_dir() or not first.is_dir():
+                raise taken(path)
+            strange = present.exists() and not present.is_file()
+        except OSError:  # too long a name
+            raise outside(path) from None
+        if strange:
+            raise outside(path)
+        return target
+
     def _file(self, path: str) -> Path:
         found = self.open_path(path)
         if found.is_dir():
@@ -181,6 +216,12 @@ def below(root: Path, path: str, told: str) -> Path:
     if not resolved.is_relative_to(root.resolve()):
         raise outside(told)
     return resolved
+
+
+def taken(path: str) -> Invalid:
+    return Invalid(
+        f"No file can be stored at {path or '/'}: there is a folder of this name, or a file in place of its folder."
+    )
 
 
 def outside(told: str) -> NotFound:

@@ -7,20 +7,23 @@ boto3 itself is imported at its first use: who keeps artifacts in a folder never
 from __future__ import annotations
 
 import functools
+import io
 import json
+import mimetypes
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from studio.lib.errors import NotFound, Unavailable
-from studio.lib.folders import PIECE, Entry, Told, outside
+from studio.lib.errors import Invalid, NotFound, Unavailable
+from studio.lib.folders import PIECE, Entry, Told, outside, taken
 
 _LONGEST_KEY = 1024  # bytes
+_PART, _MOST_PARTS = 8 * 1024 * 1024, 10_000  # of one upload; a part is held in memory
 _FILE_PATIENCE, _ASK_PATIENCE = 30.0, 5.0  # seconds without a byte
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
 _REFUSED = {
@@ -142,6 +145,29 @@ class S3Folder:
                 ExtraArgs={"ContentType": kind} | _owner() | _upload_options(),
             )
 
+    def receive(self, path: str, pieces: Iterable[bytes], size: int | None = None) -> None:
+        """As of every folder. In this thread and in parts, one after the other, which are taken back on failure.
+
+        A file of unknown size may have 80 GB.
+        """
+        from boto3.s3.transfer import TransferConfig
+
+        if not path:
+            raise taken(path)
+        if len(f"{self._inside}{path}".encode()) > _LONGEST_KEY:
+            raise Invalid(f"An object store takes no names of more than {_LONGEST_KEY} bytes.")
+        part = max(_PART, -(-(size or 0) // _MOST_PARTS))
+        with self._reached(path):
+            client().upload_fileobj(
+                io.BufferedReader(_Pieces(pieces)),
+                self.bucket,
+                self._key(path),
+                ExtraArgs=_described(path) | _owner() | _upload_options(),
+                Config=TransferConfig(
+                    multipart_threshold=part, multipart_chunksize=part, use_threads=False
+                ),
+            )
+
     @property
     def _inside(self) -> str:
         """What the key of everything in here begins with."""
@@ -173,6 +199,27 @@ class S3Folder:
 
     def _reached(self, path: str = "") -> AbstractContextManager[None]:
         return reached(self.bucket, path)
+
+
+class _Pieces(io.RawIOBase):
+    """What comes piece by piece, for who wants to read a file. What `pieces` raises is raised."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        super().__init__()
+        self._pieces, self._rest = iter(pieces), memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = memoryview(piece)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
 
 
 @contextmanager
@@ -268,6 +315,13 @@ def _why(failure: Exception) -> str:
 
 def _endpoint() -> str:
     return os.environ.get("MLFLOW_S3_ENDPOINT_URL") or str(client().meta.endpoint_url)
+
+
+def _described(path: str) -> dict[str, str]:
+    """What MLflow tells the store of a file, by its name."""
+    kind, encoding = mimetypes.guess_type(path)
+    told = {"ContentType": kind, "ContentEncoding": encoding}
+    return {name: value for name, value in told.items() if value}
 
 
 def _owner() -> dict[str, str]:

@@ -179,6 +179,25 @@ def test_200_mb_go_to_the_store_itself_where_a_client_is_told_to(
     assert of_file(Path(got)) == of_file(big)
 
 
+def test_an_upload_in_parts_goes_on_where_it_was_left(
+    server: Server, http: httpx.Client, run: mlflow.entities.Run
+) -> None:
+    place = f"{run.info.experiment_id}/{run.info.run_id}/artifacts"
+    asked = {"path": "weights.bin", "num_parts": 3}
+    made = http.post(f"{PROXY}/mpu/create/{place}", json=asked).json()
+    contents = [secrets.token_bytes(5 * MB), secrets.token_bytes(5 * MB), b"the rest"]
+    httpx.put(made["credentials"][1]["url"], content=b"broke off")  # and is sent again
+    parts = []
+    for part, content in zip(made["credentials"], contents, strict=True):
+        sent = httpx.put(part["url"], content=content)
+        parts.append({"part_number": part["part_number"], "etag": sent.headers["etag"]})
+    assert server.keys(f"studio/{place}/") == []
+    body = {"path": "weights.bin", "upload_id": made["upload_id"], "parts": parts}
+    assert http.post(f"{PROXY}/mpu/complete/{place}", json=body).status_code == 200
+    key = f"studio/{place}/weights.bin"
+    assert server.client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"".join(contents)
+
+
 @pytest.mark.parametrize("flask", [False, True])
 def test_an_upload_that_breaks_off_stores_nothing(
     away: Studio, server: Server, token: str, http: httpx.Client, run: mlflow.entities.Run, flask: bool
