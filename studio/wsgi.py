@@ -2,42 +2,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib import import_module
 from threading import Thread
 from typing import Any
 
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
-from studio.lib import heartbeat
-from studio.lib.connections import keep_watch
+from studio.lib import bodies, heartbeat, patience
+from studio.lib.connections import SlowReaders, keep_watch
+from studio.lib.errors import StudioError
+from studio.lib.http import mlflow_error
 from studio.lib.start import read_settings
 
 read_settings()
 _django = get_wsgi_application()
 _watch = cache(keep_watch)  # at the first request: the server listens only after it has loaded this
-# Of a body that nobody has read, what is read nevertheless (bytes). A longer one costs the connection.
-_SHORT = 64 * 1024
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Django's answer, once a short body has been read to its end.
-
-    The server closes a connection whose request it could not read to its end, an upload that was refused
-    say: the client, who may have sent its next request on it by then, would see it fail.
-    """
+    """The lane's answer by the short way, or Django's, once the first piece of a body is there."""
     _watch(settings.PORT)
-    answer: Iterable[bytes] = _django(environ, start_response)
-    length = environ.get("CONTENT_LENGTH", "")
-    if length.isdecimal() and int(length) <= _SHORT:
-        while environ["wsgi.input"].read(_SHORT):
-            pass
-    return answer
+    try:
+        bodies.begin(environ)
+    except (StudioError, ConnectionAbortedError) as failure:
+        return _refused(failure, start_response)
+    with bodies.PLACES:
+        answer: Iterable[bytes] | None = express.answered(environ, start_response)
+        if answer is None:
+            answer = _django(environ, start_response)
+    return bodies.finish(environ, answer)
 
 
-from studio.health.counters import SHARED, WEB  # noqa: E402 - once Django is set up
+def _refused(
+    failure: StudioError | ConnectionAbortedError, start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """What nobody has begun to work on, in the words of MLflow's API."""
+    if isinstance(failure, StudioError):
+        told = refusal(failure)
+    else:
+        told = mlflow_error("BAD_REQUEST", str(failure), 400)
+    start_response(f"{told.status_code} {told.reason_phrase}", list(told.items()))
+    return [told.content]
 
-heartbeat.start("web", WEB.windows)
+
+from studio import express  # noqa: E402 - once Django is set up
+from studio.health.counters import SHARED, WEB  # noqa: E402
+from studio.mlflow.guards import refusal  # noqa: E402
+from tracking import activity  # noqa: E402
+from tracking.lane import entry  # noqa: E402
+
+heartbeat.start("web", WEB.windows, news=[activity.write])
 SHARED.keep_writing()
-# Beside the first requests, so that the first search does not wait seconds for it.
-Thread(target=import_module, args=["mlflow.utils.search_utils"], daemon=True).start()
+patience.keep_looking(SlowReaders(settings.PORT).cut_off)
+# Beside the first requests, so that the first call to the lane and the first search do not wait seconds for it.
+Thread(target=entry.warm_up, daemon=True).start()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.lib.errors import Invalid
+from studio.lib.imports import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,7 @@ def parse_filter(text: str) -> list[Condition]:
     """All conditions must hold; none for an empty text. Raises Invalid, with MLflow's own words."""
     if not text:
         return []
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.search_utils import SearchUtils
-
+    SearchUtils, MlflowException = _mlflow()  # noqa: N806 - classes
     try:
         found = []
         for part in SearchUtils.parse_search_filter(text):
@@ -57,9 +56,7 @@ def parse_filter(text: str) -> list[Condition]:
 
 def parse_order(text: str) -> Order:
     """One clause, `metrics.loss ASC` for instance. Raises Invalid, with MLflow's own words."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.utils.search_utils import SearchUtils
-
+    SearchUtils, MlflowException = _mlflow()  # noqa: N806 - classes
     try:
         kind, key, ascending = SearchUtils.parse_order_by_for_search_runs(text)
         return Order(kind, SearchUtils.translate_key_alias(key), ascending)
@@ -67,3 +64,8 @@ def parse_order(text: str) -> Order:
         raise Invalid(refused.message) from None
     except ValueError as failure:  # of shlex, where a quote is left open
         raise Invalid(f"Invalid order_by clause '{text}': {failure}.") from None
+
+
+def _mlflow() -> tuple[Any, type[Any]]:
+    """MLflow's parser, and what it raises."""
+    return load("mlflow.utils.search_utils").SearchUtils, load("mlflow.exceptions").MlflowException

@@ -54,19 +54,25 @@ def user_from_header(header: str, request: HttpRequest | None = None) -> User | 
 
     Raises TooManyAttempts for a user name and the request's address that are locked out.
     """
-    scheme, _, given = header.partition(" ")
-    given = given.strip()
-    match scheme.lower():
-        case "bearer":
-            return user_from_token(given)
-        case "basic":
-            return _user_from_basic(given, request)
-    return None
+    if found := token_in(header):
+        text, username = found
+        user = user_from_token(text)
+        return user if user is not None and username in (None, user.username) else None
+    scheme, given = _parts(header)
+    pair = _pair(given) if scheme == "basic" else None
+    return _user_from_password(*pair, request) if pair else None
+
+
+def token_in(header: str) -> tuple[str, str | None] | None:
+    """The token's text, and the user name that came with it, if one did. None: the header holds no token."""
+    scheme, given = _parts(header)
+    if scheme == "bearer":
+        return (given, None) if given.startswith(AccessToken.PREFIX) else None
+    pair = _pair(given) if scheme == "basic" else None
+    return (pair[1], pair[0]) if pair and pair[1].startswith(AccessToken.PREFIX) else None
 
 
 def user_from_token(text: str) -> User | None:
-    if not text.startswith(AccessToken.PREFIX):
-        return None
     token = AccessToken.objects.usable().select_related("user").filter(digest=digest(text)).first()
     if token is None:
         return None
@@ -74,19 +80,20 @@ def user_from_token(text: str) -> User | None:
     return token.user
 
 
-def _user_from_basic(given: str, request: HttpRequest | None) -> User | None:
+def _parts(header: str) -> tuple[str, str]:
+    scheme, _, given = header.partition(" ")
+    return scheme.lower(), given.strip()
+
+
+def _pair(given: str) -> tuple[str, str] | None:
+    """User name and password of Basic authentication."""
     try:
         username, separator, password = (
             base64.b64decode(given, validate=True).decode().partition(":")
         )
     except ValueError:  # no base64, no UTF-8, or not even ASCII
         return None
-    if not separator or "\0" in username + password:
-        return None
-    if password.startswith(AccessToken.PREFIX):
-        user = user_from_token(password)
-        return user if user is not None and user.username == username else None
-    return _user_from_password(username, password, request)
+    return (username, password) if separator and "\0" not in username + password else None
 
 
 def _user_from_password(username: str, password: str, request: HttpRequest | None) -> User | None:

@@ -29,10 +29,15 @@ class Observed:
         with WEB.in_flight:
             response = self.get_response(request)
         seconds = perf_counter() - began
-        route, method, status = route_of(request), request.method or "", response.status_code
-        WEB.note(counted(request, status), method, status, seconds)
-        if route != "healthz" and (status >= 500 or seconds > SLOW):
-            told = "status=%d method=%s route=%s ms=%.0f request_id=%s"
-            log.warning(told, status, method, route, seconds * 1000, known)
+        status = response.status_code
+        tell(route_of(request), request.method or "", status, seconds, counted(request, status))
         response.headers[request_ids.HEADER] = known
         return response
+
+
+def tell(route: str, method: str, status: int, seconds: float, counted_as: str) -> None:
+    """Count a request that was answered, by `counted_as`; and log it where it failed or was slow."""
+    WEB.note(counted_as, method, status, seconds)
+    if route != "healthz" and (status >= 500 or seconds > SLOW):
+        told = "status=%d method=%s route=%s ms=%.0f request_id=%s"
+        log.warning(told, status, method, route, seconds * 1000, request_ids.current())

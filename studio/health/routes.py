@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from studio.mlflow.routes import mlflow_route
 
+REFUSED = (401, 403, 404)
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -30,6 +31,6 @@ def route_of(request: HttpRequest) -> str:
 def counted(request: HttpRequest, status: int) -> str:
     """The route to count by. What MLflow refuses may be no route of its: words that anybody makes up."""
     match = request.resolver_match
-    if match is not None and match.route.startswith("^") and status in (401, 403, 404):
+    if match is not None and match.route.startswith("^") and status in REFUSED:
         return "mlflow refused"
     return route_of(request)

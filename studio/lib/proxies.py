@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
@@ -35,17 +36,23 @@ class ForwardedHeaders:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        environ = request.META
-        claims = {name: environ.pop(name) for name in _CLAIMS if name in environ}
-        peer = _address(environ.get("REMOTE_ADDR", ""))
-        if claims and peer is not None and _trusted(peer):
-            environ["REMOTE_ADDR"] = str(_client(peer, claims.get(_FOR, "")))
-            scheme = _last(claims.get(_PROTO, "")).lower()
-            if scheme in ("http", "https"):
-                environ["wsgi.url_scheme"] = scheme
-            if host := _last(claims.get(_HOST, "")):
-                environ["HTTP_HOST"] = host  # Django compares it with STUDIO_ALLOWED_HOSTS
+        settle(request.META)
         return self.get_response(request)
+
+
+def settle(environ: dict[str, Any]) -> None:
+    """Write into a WSGI environment who asks, and how, by what a trusted proxy says. A second time changes nothing."""
+    claims = {name: environ.pop(name) for name in _CLAIMS if name in environ}
+    if not claims:
+        return
+    peer = _address(environ.get("REMOTE_ADDR", ""))
+    if peer is not None and _trusted(peer):
+        environ["REMOTE_ADDR"] = str(_client(peer, claims.get(_FOR, "")))
+        scheme = _last(claims.get(_PROTO, "")).lower()
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
+        if host := _last(claims.get(_HOST, "")):
+            environ["HTTP_HOST"] = host  # compared with STUDIO_ALLOWED_HOSTS
 
 
 def _client(peer: Address, chain: str) -> Address:

@@ -6,6 +6,7 @@ It listens on a Unix socket that only Studio's user may open, with MLflow's perm
 from __future__ import annotations
 
 import configparser
+import logging
 import logging.config
 import os
 import shutil
@@ -13,6 +14,7 @@ import socket
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
+import psycopg
 import uvicorn
 
 from studio.lib import artifacts, heartbeat
@@ -20,6 +22,8 @@ from studio.lib.database import sqlalchemy_url
 from studio.lib.secrets import derive
 from studio.lib.start import read_settings
 from studio.mlflow import identity
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -42,6 +46,7 @@ def main() -> None:
     heart = heartbeat.start("reference")
     config = _server()
     config.load()  # before listening: until then a caller is told at once that nobody answers
+    _make_default_experiment(settings.DATABASE_URL)
     _Server(config, heart).run(sockets=[private_socket(settings.HOME.reference_socket)])
 
 
@@ -95,6 +100,25 @@ def _configure(database: str, destination: str, flask_key: str, auth_config: Pat
     }
     for ambient in ("MLFLOW_TRACKING_URI", "MLFLOW_WORKSPACE", "MLFLOW_TRACKING_TOKEN"):
         os.environ.pop(ambient, None)
+
+
+# As `SqlAlchemyStore._create_default_experiment` does.
+_DEFAULT_EXPERIMENT = """
+INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time)
+SELECT 0, 'Default', 'mlflow-artifacts:/0', 'active', at, at FROM (SELECT extract(epoch FROM now()) * 1000 AS at) now
+WHERE NOT EXISTS (SELECT FROM experiments) ON CONFLICT DO NOTHING
+"""
+
+
+def _make_default_experiment(url: str) -> None:
+    """Make it, where there is none at all. MLflow does so when it first opens its store: for a client whose first
+    call is a run in it, which the fast lane answers, that would be too late.
+    """
+    try:
+        with psycopg.connect(url, autocommit=True) as wire:
+            wire.execute(_DEFAULT_EXPERIMENT)
+    except psycopg.Error as failure:  # then MLflow does it
+        log.warning("default experiment not made: %s", type(failure).__name__)
 
 
 def _own_temporary_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from studio.lib.database import django_database, embedded_url, sqlalchemy_url
+from tests.support.processes import until
 
 _numbers = itertools.count(1)
 
@@ -33,7 +34,16 @@ def database(template: str = "") -> Iterator[str]:
         try:
             yield url_of(name)
         finally:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
+            until(lambda: _dropped(connection, made), f"{name} is dropped")
+
+
+def _dropped(connection: psycopg.Connection[Any], name: sql.Identifier) -> bool:
+    """Not while PostgreSQL itself vacuums it: only a superuser ends that, and it ends soon."""
+    try:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 @contextmanager

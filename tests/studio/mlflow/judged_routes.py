@@ -11,9 +11,9 @@ from collections.abc import Iterator
 # They write, and nothing of Studio's stands before them.
 FREE = {
     "MLflow asks for EDIT or MANAGE on the experiment; who creates one gets MANAGE": """
-        POST mlflow/experiments/{create,update,delete,restore,set-experiment-tag,delete-experiment-tag}
-        POST mlflow/runs/{create,update,delete,restore,set-tag,delete-tag,outputs,create-promptlab-run}
-        POST mlflow/runs/{log-batch,log-inputs,log-metric,log-model,log-parameter}
+        POST mlflow/experiments/{update,delete,restore,set-experiment-tag,delete-experiment-tag}
+        POST mlflow/runs/{delete,restore,outputs,create-promptlab-run}
+        POST mlflow/runs/log-model
         POST mlflow/logged-models
         PATCH mlflow/logged-models/*
         DELETE mlflow/logged-models/*
@@ -41,7 +41,6 @@ FREE = {
         PUT mlflow/scorers/online-config
         """,
     "artifacts: MLflow asks for EDIT on the experiment; the body is passed on as it comes, never held": """
-        PUT mlflow-artifacts/artifacts/*
         DELETE mlflow-artifacts/artifacts/*
         POST mlflow-artifacts/mpu/{create,complete,abort}/*
         POST mlflow/upload-artifact

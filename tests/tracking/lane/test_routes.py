@@ -1,0 +1,43 @@
+"""The lane's routes: each is read by somebody, guarded by the lane last, and raises no event in MLflow's server."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from mlflow.server import handlers
+
+from studio.mlflow.guards import TABLE
+from tracking import lane
+from tracking.lane.guarded import answered
+from tracking.lane.routes import READERS
+
+
+def handlers_of(route: str) -> list[str]:
+    """The source of what MLflow's own server does on this route."""
+    path = f"/api/2.0/{route}"
+    return [
+        inspect.getsource(found) for known, found, _ in handlers.get_endpoints() if known == path
+    ]
+
+
+def test_every_route_that_is_announced_is_read() -> None:
+    assert set(READERS) == set(lane.ROUTES)
+
+
+@pytest.mark.parametrize("prefix", ["/api/2.0/", "/ajax-api/2.0/"])
+@pytest.mark.parametrize("route", lane.ROUTES)
+def test_guards_of_others_come_before_the_lanes(route: str, prefix: str) -> None:
+    assert TABLE.on("POST", prefix + route)[-1].before is answered
+
+
+@pytest.mark.parametrize("route", lane.ROUTES)
+def test_mlflows_server_raises_no_webhook_there(route: str) -> None:
+    """Once it does, the lane has to raise the same."""
+    [source] = handlers_of(route)
+    assert "deliver_webhook" not in source
+
+
+def test_the_search_for_webhooks_finds_those_that_there_are() -> None:
+    [source] = handlers_of("mlflow/registered-models/create")
+    assert "deliver_webhook" in source

@@ -1,0 +1,25 @@
+"""What Studio answers in the place of MLflow's server."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+
+from studio.lib.imports import load
+from studio.mlflow.guards import Call, Table
+from tracking import lane
+from tracking.lane import guarded
+
+
+def register(table: Table) -> None:
+    for api in ("/api/2.0", "/ajax-api/2.0"):
+        route = f"{api}/mlflow-artifacts/artifacts/<path:path>"
+        table.add("PUT", route, before=_upload, streams=True)
+    for route in lane.ROUTES:
+        for api in ("/api/2.0", "/ajax-api/2.0"):
+            table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
+
+
+def _upload(call: Call) -> HttpResponse | None:
+    # With it comes MLflow, which not every process needs.
+    answer: HttpResponse | None = load("tracking.uploads").upload(call)
+    return answer

@@ -1,0 +1,30 @@
+"""The one way into the lane from outside: what it needs of MLflow is imported when it is first called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from studio.lib.imports import load
+
+if TYPE_CHECKING:
+    from tracking.lane.answers import Answer
+
+
+def warm_up() -> None:
+    """Import it now: that takes seconds, which the first request would wait."""
+    load("tracking.lane.answers")
+
+
+def answer(
+    route: str, key: str | int, username: str | None, raw: bytes, content_type: str | None
+) -> Answer | None:
+    """The answer to a body that was sent to a route of the lane. None: nobody was found to ask.
+
+    `key` is a token's digest or a user's id, and `username` whom the token must belong to, if that was said.
+    """
+    lane: Any = load("tracking.lane.answers")
+    try:
+        found: Answer = lane.answer(route, lane.Asker(key, username), lane.Body(raw, content_type))
+    except lane.Stranger:
+        return None
+    return found
