@@ -18,6 +18,7 @@ from studio.launch.postgres import EmbeddedPostgres
 from studio.launch.redis import EmbeddedRedis
 from tests.support import live as live_support
 from tests.support import rows
+from tests.support.counting import totals
 from tests.support.processes import until
 
 # Folders of tests with a set-up of their own.
@@ -35,6 +36,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     elif item.path.parent.name in COSTLY:
         group = item.path.parent.name
     item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell what tests have counted, beneath what they have found."""
+    for name, number in totals(terminalreporter.stats).items():
+        terminalreporter.line(f"{number:,} {name}")
 
 
 @pytest.fixture(autouse=True)
