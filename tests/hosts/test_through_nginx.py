@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.support.hosts import Host, Hosts
-from tests.support.processes import until
+from tests.support.processes import open_below, until
 
 _CLIENT = """
 import sys, mlflow
@@ -154,12 +154,10 @@ def test_an_upload_reaches_studio_while_it_still_comes(
 
 
 def _draft_in(two: Hosts) -> bool:
-    """Whether a reference process holds an open file with the first part of the upload."""
-    for host in (two.first, two.second):
-        for one in psutil.Process(host.running["reference"].pid).open_files():
-            if Path(one.path).exists() and Path(one.path).stat().st_size >= 50_000:
-                return True
-    return False
+    """Whether a web process holds an open file with the first part of the upload."""
+    webs = [psutil.Process(host.running["web"].pid) for host in (two.first, two.second)]
+    store = Path(two.first.environment["STUDIO_ARTIFACTS"])
+    return any(size >= 50_000 for size in open_below(store, *webs).values())
 
 
 def test_predictions_and_pages_share_the_port_and_tell_it(

@@ -124,9 +124,10 @@ def run(live: Studio, token: str) -> tuple[str, str]:
 def test_a_request_is_known_by_one_id_through_web_and_reference(
     live: Studio, api: httpx.Client, run: tuple[str, str]
 ) -> None:
-    known, (_, where) = "seen.through-1", run
-    answer = api.put(
-        f"{where}/a/below-a-file?secret=in-the-query",
+    known, (run_id, where) = "seen.through-1", run
+    answer = api.post(
+        "/ajax-api/2.0/mlflow/upload-artifact",
+        params={"run_uuid": run_id, "path": "a/below-a-file", "secret": "in-the-query"},
         content=b"b",
         headers={"X-Request-ID": known},
     )
@@ -135,9 +136,8 @@ def test_a_request_is_known_by_one_id_through_web_and_reference(
     until(lambda: lines_of(live, known).keys() >= {"web", "reference"}, "both have told")
     assert not [line for line in live.lines if known in line and "in-the-query" in line]
     kept = until(lambda: _failures(api, known), "the error on the page")
-    assert (
-        kept["web"]["route"] == kept["reference"]["route"] == "api/2.0/mlflow-artifacts/artifacts/…"
-    )
+    route = "ajax-api/2.0/mlflow/upload-artifact"
+    assert kept["web"]["route"] == kept["reference"]["route"] == route
     assert kept["reference"]["kind"] == "NotADirectoryError"
     assert where not in json.dumps(kept)
 
