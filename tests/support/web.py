@@ -13,8 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 from django.conf import settings
 from django.db import connection
+from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 
 from studio.accounts import services
@@ -67,6 +69,16 @@ def serving(application: str = "studio.wsgi:application") -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+        _forget()
+
+
+def _forget() -> None:
+    """What the web process has told of itself is no test's."""
+    given = {name: str(value) for name, value in connection.settings_dict.items()}
+    url = embedded_url(Path(given["HOST"]), given["USER"], given["PASSWORD"], given["NAME"])
+    with psycopg.connect(url, autocommit=True) as wire:
+        for table in ("health_process", "health_window", "health_failure"):
+            wire.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
 def _answers(port: int) -> bool:
