@@ -41,12 +41,17 @@ def mood(told: str) -> Cause:
     return cause
 
 
-def mood_for_ten_minutes(told: str) -> Cause:
+def mood_for_ten_minutes(told: str, after: str = "") -> Cause:
+    """`after`: what its own log says by the time that ten minutes are over."""
+
     @contextmanager
     def cause(world: World, click: Click) -> Iterator[None]:
         world.mood.write_text(told)
+        logs = Home(world.studio.home).logs
+        before = set(logs.rglob("*.log"))
         place = click()
         until(lambda: world.told(place).get("state") == "probing", "it loads")
+        until(lambda: after in _told_since(logs, before), "its log has come so far", 30)
         name = place.rstrip("/").rpartition("/")[2]
         late = (
             "UPDATE endpoints_deployment SET state_at = now() - interval '11 min' WHERE name = %s"
@@ -56,6 +61,11 @@ def mood_for_ten_minutes(told: str) -> Cause:
         world.mood.write_text("is fine")
 
     return cause
+
+
+def _told_since(logs: Path, before: set[Path]) -> str:
+    """All that the logs say which were not there before."""
+    return "".join(path.read_text() for path in set(logs.rglob("*.log")) - before)
 
 
 @contextmanager
@@ -191,7 +201,7 @@ TABLE = {
         in_log="a_tiny_model.py",
     ),
     "probe never ready": Row(
-        mood_for_ten_minutes("is never ready"), "probing", SLOW, in_log="loaded in"
+        mood_for_ten_minutes("is never ready", "loaded in"), "probing", SLOW, in_log="loaded in"
     ),
     "input example fails": Row(
         mood("does not predict"),
