@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import json
+from typing import NoReturn
 
 import pytest
 from mlflow.server import handlers
 
+from studio.accounts.models import User
 from studio.mlflow.guards import TABLE
 from tracking import lane
+from tracking.lane.answers import answer
+from tracking.lane.asking import Asker
 from tracking.lane.guarded import answered
-from tracking.lane.routes import READERS
+from tracking.lane.messages import Body
+from tracking.lane.routes import READERS, Route
 
 
 def handlers_of(route: str) -> list[str]:
@@ -41,3 +47,18 @@ def test_mlflows_server_raises_no_webhook_there(route: str) -> None:
 def test_the_search_for_webhooks_finds_those_that_there_are() -> None:
     [source] = handlers_of("mlflow/registered-models/create")
     assert "deliver_webhook" in source
+
+
+def test_a_mistake_of_studios_own_is_told_in_mlflows_form(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past Django there is nobody else to tell it."""
+
+    def broken(body: Body) -> NoReturn:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setitem(READERS, "mlflow/runs/set-tag", Route(broken))
+    told = answer("mlflow/runs/set-tag", Asker(alice.pk), Body(b"{}", "application/json"))
+    assert told.status == 500
+    assert json.loads(told.body)["error_code"] == "INTERNAL_ERROR"
+    assert b"secret detail" not in told.body
