@@ -16,6 +16,9 @@ from tracking.lane.arrays import literal
 _SPELT = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _FIELDS = {"key", "value", "timestamp", "step"}
 _LONGEST = 2**63
+# The statement's parameters.
+_COLUMNS = ("keys", "values", "times", "steps", "nans")
+_LATEST = tuple(f"latest_{name}" for name in _COLUMNS)
 
 
 class Points(NamedTuple):
@@ -28,15 +31,14 @@ class Points(NamedTuple):
 
     @property
     def given(self) -> dict[str, Any]:
+        """All points, and again the one of each key that is its latest value, unless a later one is stored."""
         values, nans = _stored(self.values)
-        columns: dict[str, list[Any]] = {
-            "keys": self.keys,
-            "values": values,
-            "times": self.times,
-            "steps": self.steps,
-            "nans": nans,
-        }
-        return {name: literal(column) for name, column in columns.items()}
+        every = (self.keys, values, self.times, self.steps, nans)
+        newest = _newest(self.keys, values, self.times, self.steps)
+        latest = every if len(newest) == len(nans) else _rows(every, newest)
+        told = [literal(column) for column in every]
+        again = told if latest is every else [literal(column) for column in latest]
+        return dict(zip(_COLUMNS, told, strict=True)) | dict(zip(_LATEST, again, strict=True))
 
 
 NONE = Points([], [], [], [])
@@ -80,6 +82,21 @@ def is_name(key: str) -> bool:
     except MlflowException:
         return False
     return True
+
+
+def _newest(keys: list[str], values: list[float], times: list[int], steps: list[int]) -> list[int]:
+    """Of each key the place of its point with the greatest step, time and value; of equal ones that of the first."""
+    if len(keys) == 1:
+        return [0]
+    backwards = range(0, -len(keys), -1)
+    told = {
+        row[-1]: row[-2] for row in sorted(zip(steps, times, values, backwards, keys, strict=True))
+    }
+    return [-place for place in told.values()]
+
+
+def _rows(columns: tuple[list[Any], ...], places: list[int]) -> list[list[Any]]:
+    return [[column[place] for place in places] for column in columns]
 
 
 def _stored(values: list[float]) -> tuple[list[float], list[bool]]:

@@ -22,7 +22,7 @@ _USER = """
     SELECT u.username, u.is_superuser, NULL::bigint AS token
     FROM accounts_user u WHERE u.id = %(asker)s::bigint AND u.is_active
 """
-_RUN = """
+RUN = """
     SELECT r.run_uuid, r.experiment_id, r.lifecycle_stage,
            CASE WHEN a.is_superuser THEN 4
            ELSE studio_mlflow_level(a.username, 'experiment', r.experiment_id::text, 'run') END AS level
@@ -54,13 +54,14 @@ _METRICS = """
     ORDER BY g.key COLLATE "C", g.step, g.timestamp, g.value, g.is_nan
     ON CONFLICT DO NOTHING
 """
-# Of values that are equal in all three the first counts, as in MLflow: NaN and 0 are both stored as 0.
+# One point a key: the points' own latest. Of values that are equal in all three the first that came counts, as in
+# MLflow: NaN and 0 are both stored as 0.
 _LATEST = """
     INSERT INTO latest_metrics AS l (key, value, timestamp, step, is_nan, run_uuid)
-    SELECT DISTINCT ON (g.key COLLATE "C") g.key, g.value, g.timestamp, g.step, g.is_nan, open.run_uuid
-    FROM open, unnest(%(keys)s::text[], %(values)s::float8[], %(times)s::int8[], %(steps)s::int8[], %(nans)s::bool[])
-         WITH ORDINALITY g (key, value, timestamp, step, is_nan, place)
-    ORDER BY g.key COLLATE "C", g.step DESC, g.timestamp DESC, g.value DESC, g.place
+    SELECT g.*, open.run_uuid
+    FROM open, unnest(%(latest_keys)s::text[], %(latest_values)s::float8[], %(latest_times)s::int8[],
+                      %(latest_steps)s::int8[], %(latest_nans)s::bool[]) g (key, value, timestamp, step, is_nan)
+    ORDER BY g.key COLLATE "C"
     ON CONFLICT (key, run_uuid) DO UPDATE
     SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
     WHERE (excluded.step, excluded.timestamp, excluded.value) > (l.step, l.timestamp, l.value)
@@ -232,6 +233,8 @@ PARTS = {
     ),
 }
 SEEN = ("a.token", "a.username", "a.is_superuser", "run.level", "run.lifecycle_stage")
+# The same, where no run is asked about.
+WHO = ("a.token", "a.username", "a.is_superuser", "NULL::int", "NULL::text")
 
 
 @cache
@@ -239,7 +242,7 @@ def writing(by_token: bool, *parts: str) -> bytes:
     """The statement that writes these parts to a run. Its row: what `Seen` reads, then what `told_by` names."""
     chosen = [part for name, part in PARTS.items() if name in parts]
     bars = "".join(f" AND NOT ({part.bar})" for part in chosen if part.bar)
-    steps = {"asker": asker(by_token), "run": _RUN}
+    steps = {"asker": asker(by_token), "run": RUN}
     for part in chosen:
         steps |= part.checks
     steps["open"] = f"SELECT * FROM run WHERE level >= 3 AND lifecycle_stage = 'active'{bars}"  # noqa: S608 - constants

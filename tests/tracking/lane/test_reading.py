@@ -111,6 +111,29 @@ def test_numbers_that_are_none_are_stored_as_mlflow_stores_them() -> None:
     assert given["nans"] == "{true,false,false,false}"
 
 
+def test_of_each_key_the_latest_value_is_by_step_then_time_then_value_and_the_first_that_came() -> (
+    None
+):
+    rows = [
+        ("a", 9.0, 9, 1), ("b", 1.0, 1, 1), ("a", 1.0, 2, 2), ("a", 2.0, 2, 2), ("a", 8.0, 1, 2),
+        ("b", math.nan, 1, 2), ("b", 0.0, 1, 2), ("c", 0.0, 1, 2), ("c", math.nan, 1, 2),
+    ]  # fmt: skip
+    given = points.Points(*map(list, zip(*rows, strict=True))).given
+    names = ("latest_keys", "latest_values", "latest_times", "latest_steps", "latest_nans")
+    columns = [given[name].strip("{}").split(",") for name in names]
+    assert set(zip(*columns, strict=True)) == {
+        ('"a"', "2.0", "2", "2", "false"),
+        ('"b"', "0.0", "1", "2", "true"),
+        ('"c"', "0.0", "1", "2", "false"),
+    }
+
+
+def test_all_points_are_their_keys_latest_where_each_key_has_one() -> None:
+    given = points.Points(["a", "b"], [1.0, 2.0], [1, 1], [2, 2]).given
+    every = ("keys", "values", "times", "steps", "nans")
+    assert all(given[name] == given[f"latest_{name}"] for name in every)
+
+
 @pytest.mark.parametrize("value", ["1e400", "-1e400"])
 def test_a_number_that_no_double_holds_is_refused(value: str) -> None:
     text = f'{{"run_id": "{RUN}", "key": "a", "value": {value}, "timestamp": 1, "step": 1}}'
