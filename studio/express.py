@@ -28,8 +28,7 @@ from studio.lib.secrets import digest
 from studio.mlflow.guards import TABLE, refusal
 from studio.mlflow.routes import mlflow_route
 from tracking import lane
-from tracking.lane import entry
-from tracking.lane.guarded import answered as answered_by_lane
+from tracking.lane import entry, guarded
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 # As Studio answers on every route of MLflow's: data, never a document of this site.
@@ -42,6 +41,7 @@ _ALWAYS = [
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 # Bytes of a body. A longer one is not held in memory for who has not yet proved who he is.
 _LONGEST = 1 << 20
+_OF_THE_LANE = (guarded.answered, guarded.looked_up)
 # What only browsers send: their requests are judged by the long way.
 _OF_BROWSERS = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_DEST")
 
@@ -49,8 +49,9 @@ _OF_BROWSERS = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_DEST")
 def answered(environ: dict[str, Any], start_response: StartResponse) -> list[bytes] | None:
     """The answer of the lane. None: this goes the long way, and what was read of it can be read again."""
     path = environ["PATH_INFO"]
-    route = _routes().get(path)
-    if route is None or environ["REQUEST_METHOD"] != "POST":
+    method = environ["REQUEST_METHOD"]
+    route = _routes().get((method, path))
+    if route is None:
         return None
     length = length_of(environ)
     if length is None or length > _LONGEST:
@@ -71,7 +72,7 @@ def answered(environ: dict[str, Any], start_response: StartResponse) -> list[byt
     name = mlflow_route(path)
     tell(
         name,
-        "POST",
+        method,
         status,
         perf_counter() - began,
         "mlflow refused" if status in REFUSED else name,
@@ -82,15 +83,17 @@ def answered(environ: dict[str, Any], start_response: StartResponse) -> list[byt
 
 
 @cache
-def _routes() -> dict[str, str]:
-    """The lane's routes by path. One that has further guards goes through Django, where guards are."""
-    named = {prefix + route: route for prefix in lane.PREFIXES for route in lane.ROUTES}
-    return {path: route for path, route in named.items() if _is_unguarded(path)}
+def _routes() -> dict[tuple[str, str], str]:
+    """The lane's routes by method and path. One that has further guards goes through Django, where guards are."""
+    asked = [("POST", route) for route in lane.ROUTES]
+    asked += [(method, route) for route, methods in lane.READING.items() for method in methods]
+    named = {(method, prefix + route): route for prefix in lane.PREFIXES for method, route in asked}
+    return {address: route for address, route in named.items() if _is_unguarded(*address)}
 
 
-def _is_unguarded(path: str) -> bool:
-    guards = TABLE.on("POST", path.removeprefix("/mlflow"))
-    return all(guard.before is answered_by_lane and guard.after is None for guard in guards)
+def _is_unguarded(method: str, path: str) -> bool:
+    guards = TABLE.on(method, path.removeprefix("/mlflow"))
+    return all(guard.before in _OF_THE_LANE and guard.after is None for guard in guards)
 
 
 @lru_cache(maxsize=256)
@@ -112,7 +115,12 @@ def _told(
     except ConnectionAbortedError as failure:
         refused = mlflow_error("BAD_REQUEST", str(failure), 400)
         return refused.status_code, refused.content, "application/json"
-    told = entry.answer(route, digest(token), username, raw, environ.get("CONTENT_TYPE"))
+    kind, key = environ.get("CONTENT_TYPE"), digest(token)
+    if route in lane.READING:
+        asked = (environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""), raw, kind)
+        told = entry.look(route, key, username, asked)
+    else:
+        told = entry.answer(route, key, username, raw, kind)
     if told is None:
         replace(environ, raw)
     return told

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from studio.accounts.access import reach, signed_in
 from studio.accounts.models import User
-from studio.accounts.permissions import Level
+from studio.accounts.permissions import Level, mlflow_level_on
 from tracking.models import Experiment, LoggedModel, Run
 
 
@@ -23,6 +23,12 @@ def experiment_for(user: User | AnonymousUser, pk: int, needs: Level = Level.REA
 
 def runs_for(user: User | AnonymousUser) -> QuerySet[Run]:
     return Run.objects.visible_to(user)
+
+
+def sees_runs_of(user: User | AnonymousUser, experiment: Experiment) -> bool:
+    """Whether the user may see the runs of this experiment, which he may see: runs can be denied to him as such."""
+    level = mlflow_level_on(signed_in(user), "experiment", str(experiment.pk), part="run")
+    return level >= Level.READ
 
 
 def run_for(user: User | AnonymousUser, run_id: str, needs: Level = Level.READ) -> Run:

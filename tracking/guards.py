@@ -14,9 +14,12 @@ def register(table: Table) -> None:
     for api in ("/api/2.0", "/ajax-api/2.0"):
         route = f"{api}/mlflow-artifacts/artifacts/<path:path>"
         table.add("PUT", route, before=_upload, streams=True)
-    for route in lane.ROUTES:
-        for api in ("/api/2.0", "/ajax-api/2.0"):
+    for api in ("/api/2.0", "/ajax-api/2.0"):
+        for route in lane.ROUTES:
             table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
+        for route, methods in lane.READING.items():
+            for method in methods:
+                table.add(method, f"{api}/{route}", before=guarded.looked_up, streams=True)
 
 
 def _upload(call: Call) -> HttpResponse | None:

@@ -6,15 +6,13 @@ first search, and not by everyone who imports this module.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from studio.lib.errors import Invalid
 from studio.lib.imports import load
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One comparison: `kind` is attribute, metric, parameter, tag or dataset; aliases of `key` are resolved."""
 
     kind: str
@@ -23,8 +21,7 @@ class Condition:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     kind: str
     key: str
     ascending: bool

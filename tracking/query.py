@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from urllib.parse import urlencode
 
 import orjson
+from django.db import connection
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils.timezone import now
 
 from studio.accounts.permissions import Level
-from tracking import search
+from tracking.clauses import Sql
 from tracking.models import (
     ACTIVE,
     Dataset,
@@ -27,6 +29,7 @@ from tracking.models import (
     RunActivity,
     Tag,
 )
+from tracking.search import Search
 
 PAGE = 50
 # Of the keys on a page of runs, those shown as columns: the most common ones.
@@ -124,12 +127,15 @@ def experiment_list(experiments: QuerySet[Experiment], text: str) -> QuerySet[Ex
     return found.order_by(F("last_run").desc(nulls_last=True), "-creation_time", "-pk")
 
 
-def run_page(runs: QuerySet[Run], wanted: RunFilter) -> RunPage:
-    """One page of the run table with its columns. Raises Invalid for a filter that MLflow refuses."""
-    found = search.matching(runs.filter(lifecycle_stage=wanted.state), wanted.filter)
-    total = found.count()
+def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
+    """One page of the table of these experiments' runs, with its columns. Raises Invalid for a filter that is refused."""
+    order_by = [wanted.order_by] if wanted.order_by else []
+    found = Search.read(experiments, [wanted.state], wanted.filter, order_by)
+    with connection.cursor() as cursor:
+        cursor.execute(*found.total)
+        total: int = cursor.fetchone()[0]
     page = min(wanted.page, max(1, ceil(total / PAGE)))
-    shown = list(search.ordered(found, wanted.order_by)[(page - 1) * PAGE : page * PAGE])
+    shown = found.page("runs.*", _runs, PAGE, (page - 1) * PAGE)
     params, metrics = _params_of(shown), _metrics_of(shown)
     param_keys, metric_keys = _common(params), _common(metrics)
     param_columns = _columns(wanted, "params", param_keys)
@@ -161,6 +167,10 @@ def run_page(runs: QuerySet[Run], wanted: RunFilter) -> RunPage:
     )
 
 
+def _runs(statement: Sql) -> list[Run]:
+    return list(Run.objects.raw(*statement))
+
+
 def _columns(wanted: RunFilter, kind: str, keys: list[str]) -> list[Column]:
     """The first keys as columns; what the table is sorted by is one of them."""
     columns = [sort_column(wanted, f"{kind}.`{key}`", key) for key in keys]
@@ -181,7 +191,7 @@ def sort_column(wanted: RunFilter, clause: str, key: str) -> Column:
     return Column(key, wanted.link(order_by=ascending, page=1), state)
 
 
-def _params_of(runs: list[Run]) -> dict[str, dict[str, str]]:
+def _params_of(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for run_id, key, value in Param.objects.filter(run__in=runs).values_list(
         "run_id", "key", "value"
@@ -190,7 +200,7 @@ def _params_of(runs: list[Run]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _metrics_of(runs: list[Run]) -> dict[str, dict[str, float]]:
+def _metrics_of(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for metric in LatestMetric.objects.filter(run__in=runs):
         found[metric.run_id][metric.key] = metric.number

@@ -35,7 +35,7 @@ def experiments(request: HttpRequest) -> HttpResponse:
 def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     found = access.experiment_for(request.user, pk)
     wanted = RunFilter.from_query(request.GET.dict())
-    runs = access.runs_for(request.user).filter(experiment=found)
+    experiments = [found.pk] if access.sees_runs_of(request.user, found) else []
     context: dict[str, Any] = {
         "experiment": found,
         "tags": found.tags.exclude(key__startswith="mlflow.").order_by("key"),
@@ -50,7 +50,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
         },
     }
     try:
-        context["page"] = query.run_page(runs, wanted)
+        context["page"] = query.run_page(experiments, wanted)
     except Invalid as refused:
         return render(request, "tracking/experiment.html", context | {"refused": refused.message})
     page = context["page"]

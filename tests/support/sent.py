@@ -38,6 +38,19 @@ class Sent(NamedTuple):
 
 
 @contextmanager
+def read() -> Iterator[list[tuple[str, Any]]]:
+    """What the lane asks in this process while the block runs, each with its values, on its way."""
+    seen, send = list[tuple[str, Any]](), wires.Reader.rows
+
+    def noting(reader: wires.Reader, statement: bytes, given: Any, **how: Any) -> Any:
+        seen.append((statement.decode(), given))
+        return send(reader, statement, given, **how)
+
+    with patch.object(wires.Reader, "rows", noting):
+        yield seen
+
+
+@contextmanager
 def noted() -> Iterator[list[Sent]]:
     """All that the lane sends in this process while the block runs, on its way."""
     seen, send = list[Sent](), wires.run

@@ -15,8 +15,9 @@ from studio.lib.database import sqlalchemy_url
 from studio.lib.errors import Invalid
 from tests.support import rows
 from tests.tracking.search_cases import FILTERS, ORDERS, REFUSED, REFUSED_ORDERS, RUNS, UNREADABLE
+from tracking.clauses import Sql
 from tracking.models import Dataset, Experiment, Input, InputTag, Run, Tag
-from tracking.search import matching, ordered
+from tracking.search import Search
 
 Answer = tuple[str, list[str] | str]
 
@@ -90,14 +91,27 @@ def theirs(store: Any, experiment: Experiment, db: None) -> Callable[..., Answer
 @pytest.fixture
 def ours(experiment: Experiment, db: None) -> Callable[..., Answer]:
     def search(given: str, order: str, stage: str = "active") -> Answer:
-        runs = Run.objects.filter(experiment=experiment, lifecycle_stage=stage)
         try:
-            found = ordered(matching(runs, given), order)
+            wanted = Search.read([experiment.pk], [stage], given, [order] if order else [])
         except Invalid as refused:
             return "refused", refused.message
-        return "found", [run.pk for run in found]
+        found = page_of(wanted, 1000, 0)
+        assert fetch(wanted.total) == [(len(found),)]
+        pages = [page_of(wanted, 4, offset) for offset in range(0, len(found) + 1, 4)]
+        assert [run_id for page in pages for run_id in page] == found
+        return "found", found
 
     return search
+
+
+def page_of(wanted: Search, most: int, offset: int) -> list[str]:
+    return [run_id for (run_id,) in wanted.page("runs.run_uuid", fetch, most, offset)]
+
+
+def fetch(statement: Sql) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+        return list(cursor.fetchall())
 
 
 @pytest.mark.parametrize("given", FILTERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
@@ -15,11 +16,13 @@ from mlflow.protos.databricks_pb2 import (
 
 from studio.lib import request_ids, trouble
 from tracking.lane import asking
-from tracking.lane.asking import Asker, Denied, Stranger
+from tracking.lane.asking import Asker, Denied, Elsewhere, Stranger
 from tracking.lane.messages import Body
-from tracking.lane.routes import READERS, Route
+from tracking.lane.reading.asked import Asked
+from tracking.lane.routes import READERS, SEEKERS, Route, Seek
+from tracking.search import TOO_LONG
 
-__all__ = ["Answer", "Asker", "Body", "Stranger", "answer"]
+__all__ = ["Answer", "Asked", "Asker", "Body", "Elsewhere", "Stranger", "answer", "look"]
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
@@ -41,32 +44,51 @@ _DENIED = Answer(403, b"Permission denied", "text/html; charset=utf-8")
 
 def answer(route: str, asker: Asker, body: Body) -> Answer:
     """Do what is asked, and say so once it is stored for good. Raises Stranger: nobody was found to ask."""
+    return _told(route, lambda: _done(READERS[route], asker, body))
+
+
+def look(route: str, asker: Asker, asked: Asked) -> Answer:
+    """What is asked for. Raises Stranger, and Elsewhere: MLflow's own server is to be asked."""
+    return _told(route, lambda: _found(SEEKERS[route], asker, asked))
+
+
+def _told(route: str, work: Callable[[], bytes]) -> Answer:
     try:
-        return Answer(200, _done(READERS[route], asker, body))
+        return Answer(200, work())
     except Denied:
         return _DENIED
     except MlflowException as refused:
         return refusal(refused)
-    except psycopg.errors.DivisionByZero:  # wires.run has tried often enough
-        words = (
-            "Other clients keep storing the same, so this was not stored. Repeat it in a moment."
-        )
-        return refusal(MlflowException(words, TEMPORARILY_UNAVAILABLE))
-    except (psycopg.DataError, psycopg.IntegrityError) as failure:
-        words = f"This cannot be stored: {_plain(failure)}."
-        return refusal(MlflowException(words, BAD_REQUEST))
     except psycopg.Error as failure:
-        told = trouble.told(failure)
-        if told is None:
-            log.exception("lane=failed")
-            return refusal(MlflowException("The database refused this.", INTERNAL_ERROR))
-        log.warning("lane=refused failure=%s", type(failure).__name__)
-        return refusal(MlflowException(told, TEMPORARILY_UNAVAILABLE))
-    except Stranger:
+        return refusal(_in_words(failure))
+    except (Stranger, Elsewhere):
         raise
     except Exception:
         log.exception("lane=broken route=%s", route)
         return refusal(MlflowException(_BROKEN.format(request_ids.current()), INTERNAL_ERROR))
+
+
+def _in_words(failure: psycopg.Error) -> MlflowException:
+    """What PostgreSQL says, without SQL and without the values that came with it."""
+    if isinstance(failure, psycopg.errors.DivisionByZero):  # wires.run has tried often enough
+        words = (
+            "Other clients keep storing the same, so this was not stored. Repeat it in a moment."
+        )
+        return MlflowException(words, TEMPORARILY_UNAVAILABLE)
+    if isinstance(failure, psycopg.errors.QueryCanceled):
+        return MlflowException(TOO_LONG, BAD_REQUEST)
+    if isinstance(failure, psycopg.DataError | psycopg.IntegrityError):
+        return MlflowException(f"This cannot be stored: {_said(failure)}.", BAD_REQUEST)
+    told = trouble.told(failure)
+    if told is None:
+        log.error("lane=failed", exc_info=failure)
+        return MlflowException("The database refused this.", INTERNAL_ERROR)
+    log.warning("lane=refused failure=%s", type(failure).__name__)
+    return MlflowException(told, TEMPORARILY_UNAVAILABLE)
+
+
+def _said(failure: psycopg.Error) -> str:
+    return (failure.diag.message_primary or str(failure)).rstrip(".")
 
 
 def _done(route: Route, asker: Asker, body: Body) -> bytes:
@@ -84,10 +106,15 @@ def _done(route: Route, asker: Asker, body: Body) -> bytes:
     return done.told
 
 
+def _found(seek: Seek, asker: Asker, asked: Asked) -> bytes:
+    try:
+        done = seek(asked).answer(asker)
+    except psycopg.DataError as failure:  # a number that no column can hold, a pattern that is none
+        told = f"This cannot be looked up: {_said(failure)}."
+        raise MlflowException(told, BAD_REQUEST) from None
+    asking.note_use(done.seen)
+    return done.told
+
+
 def refusal(refused: MlflowException) -> Answer:
     return Answer(refused.get_http_status_code(), refused.serialize_as_json().encode())
-
-
-def _plain(failure: psycopg.Error) -> str:
-    """What is wrong, without SQL and without the values that came with it."""
-    return (failure.diag.message_primary or str(failure)).rstrip(".")

@@ -37,6 +37,10 @@ class Stranger(Exception):
     """The token lets nobody in."""
 
 
+class Elsewhere(Exception):
+    """This is for MLflow's own server to answer."""
+
+
 class Denied(Exception):
     """The user may not do this, or must not learn that there is nothing to do it to."""
 

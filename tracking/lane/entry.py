@@ -28,3 +28,23 @@ def answer(
     except lane.Stranger:
         return None
     return found
+
+
+def look(
+    route: str, key: str | int, username: str | None, asked: tuple[str, str, bytes, str | None]
+) -> Answer | None:
+    """The answer to what was asked of a route that reads: by this method, query, body and content type.
+
+    None: MLflow's own server is to be asked, or nobody was found to ask. `key` and `username` as above.
+    """
+    lane: Any = load("tracking.lane.answers")
+    method, query, raw, content_type = asked
+    try:
+        found: Answer = lane.look(
+            route,
+            lane.Asker(key, username),
+            lane.Asked(method, query, lane.Body(raw, content_type)),
+        )
+    except (lane.Stranger, lane.Elsewhere):
+        return None
+    return found

@@ -5,12 +5,17 @@ Tokens have a shorter way (studio.express).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.http import HttpResponse
 
-from studio.lib.bodies import LARGEST, read_body
+from studio.lib.bodies import LARGEST, read_body, replace
 from studio.lib.http import mlflow_error
 from studio.mlflow.guards import Call
 from tracking.lane import entry
+
+if TYPE_CHECKING:
+    from tracking.lane.answers import Answer
 
 
 def answered(call: Call) -> HttpResponse:
@@ -21,6 +26,23 @@ def answered(call: Call) -> HttpResponse:
     told = entry.answer(route, call.user.pk, None, raw, request.META.get("CONTENT_TYPE"))
     if told is None:  # since the request began
         return mlflow_error("UNAUTHENTICATED", "This user is no longer let in.", 401)
+    return _response(told)
+
+
+def looked_up(call: Call) -> HttpResponse | None:
+    """A guard that answers what it can. Raises as `answered` does."""
+    request = call.request
+    if request.method == "HEAD":
+        return None
+    route = request.path_info.partition("2.0/")[2]
+    raw = read_body(request.META, LARGEST)
+    replace(request.META, raw)
+    query, kind = request.META.get("QUERY_STRING", ""), request.META.get("CONTENT_TYPE")
+    told = entry.look(route, call.user.pk, None, (request.method or "GET", query, raw, kind))
+    return None if told is None else _response(told)
+
+
+def _response(told: Answer) -> HttpResponse:
     response = HttpResponse(told.body, status=told.status, content_type=told.content_type)
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -12,6 +12,10 @@ from tracking.lane import changing, creating, experiments, inputs, runs
 from tracking.lane.allowing import may_change_run, may_create_experiment, may_create_run
 from tracking.lane.asking import Asker, Done
 from tracking.lane.messages import Body
+from tracking.lane.reading import experiments as read_experiments
+from tracking.lane.reading import histories
+from tracking.lane.reading import runs as read_runs
+from tracking.lane.reading.asked import Asked
 
 
 class Work(Protocol):
@@ -42,4 +46,26 @@ READERS = {
     "mlflow/runs/set-tag": Route(runs.set_tag),
     "mlflow/runs/delete-tag": Route(changing.delete_tag),
     "mlflow/runs/log-inputs": Route(inputs.log_inputs, partial(may_change_run, parsed=LogInputs)),
+}
+
+
+class Question(Protocol):
+    """Something that was asked for, and can be looked up."""
+
+    def answer(self, asker: Asker) -> Done:
+        """Raises Stranger, Elsewhere and psycopg.Error."""
+
+
+# Reads what is asked for. Raises Elsewhere.
+Seek = Callable[[Asked], Question]
+# By their names in tracking.lane.READING.
+SEEKERS: dict[str, Seek] = {
+    "mlflow/experiments/get": read_experiments.get,
+    "mlflow/experiments/get-by-name": read_experiments.get_by_name,
+    "mlflow/experiments/search": read_experiments.search,
+    "mlflow/runs/get": read_runs.get,
+    "mlflow/runs/search": read_runs.search,
+    "mlflow/metrics/get-history": histories.history,
+    "mlflow/metrics/get-history-bulk": histories.bulk,
+    "mlflow/metrics/get-history-bulk-interval": histories.interval,
 }

@@ -29,7 +29,8 @@ def lane(transactional_db: None, settings: Settings) -> Iterator[None]:
     settings.DATABASE_URL = url_of(str(connection.settings_dict["NAME"]))
     wires.pool.cache_clear()
     yield
-    wires.pool().close()
+    for kind in (wires.WRITING, wires.READING):
+        wires.pool(kind).close()
     wires.pool.cache_clear()
     with connection.cursor() as cursor:
         cursor.execute(f"TRUNCATE {_WRITTEN} CASCADE")

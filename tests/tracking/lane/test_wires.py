@@ -42,7 +42,7 @@ def test_many_first_requests_make_one_pool(
     set_tag: Callable[[], Answer], at_once: AtOnce, wire: Wire
 ) -> None:
     assert {told.status for told in at_once(*[set_tag] * 24)} == {200}
-    assert sessions(wire) <= wires.pool().max_size
+    assert sessions(wire) <= wires.pool(wires.WRITING).max_size
 
 
 def none_left(wire: Wire) -> bool:

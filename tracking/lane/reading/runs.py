@@ -1,0 +1,112 @@
+"""runs/get and runs/search."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from studio.accounts.permissions import Level
+from studio.lib.errors import Invalid
+from tracking.lane import wires
+from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.reading.asked import (
+    STAGES,
+    Asked,
+    experiment_id,
+    fields,
+    number_of,
+    offset_of,
+    one_of,
+    run_of,
+    text,
+    texts,
+    token_for,
+    whole,
+)
+from tracking.lane.reading.run_json import run_json
+from tracking.lane.reading.seeing import runs_seen
+from tracking.lane.statements import RUN as WHICH_RUN
+from tracking.lane.statements import SEEN, asker, statement
+from tracking.search import Search
+
+_MOST, _USUAL = 50_000, 1000  # as MLflow's proto and store have them
+# A run's models are its experiment's: who may see that may still be denied all models.
+_HIDES_MODELS = """(NOT a.is_superuser
+    AND studio_mlflow_level(a.username, 'experiment', r.experiment_id::text, 'logged_model') = 0)"""
+_NAMES = {"run_id": text, "run_uuid": text}
+_SEARCH = {
+    "experiment_ids": texts,
+    "filter": text,
+    "run_view_type": one_of(*STAGES),
+    "max_results": whole,
+    "order_by": texts,
+    "page_token": text,
+}
+
+
+class One(NamedTuple):
+    """The run with this id, as it is now."""
+
+    run_id: str
+
+    def answer(self, asker: Asker) -> Done:
+        """Raises Stranger, Elsewhere and psycopg.Error."""
+        with wires.reader() as reader:
+            rows = reader.rows(_one(asker.by_token), asker.given | {"run": self.run_id}, again=True)
+        seen = Seen.of(rows[0] if rows else None)
+        found = rows[0][-1]
+        if found is None:
+            raise Elsewhere
+        return Done(seen, b'{"run":%b}' % found)
+
+
+def get(asked: Asked) -> One:
+    return One(run_of(fields(asked, _NAMES)))
+
+
+@cache
+def _one(by_token: bool) -> bytes:
+    steps = {"asker": asker(by_token), "run": WHICH_RUN}
+    found = f"""(SELECT {run_json(_HIDES_MODELS, model_inputs=True)}
+        FROM run JOIN runs r USING (run_uuid) WHERE run.level >= {Level.READ:d})"""  # noqa: S608 - constants
+    return statement(steps, [*SEEN, found], "asker a LEFT JOIN run ON true")
+
+
+class Page(NamedTuple):
+    """A page of the runs that are found, without those that may not be seen."""
+
+    search: Search
+    most: int
+    offset: int
+
+    def answer(self, asker: Asker) -> Done:
+        """Raises Stranger and psycopg.Error."""
+        with wires.reader() as reader:
+            sight = runs_seen(reader, asker, list(self.search.experiments))
+            seen = self.search._replace(experiments=sight.experiments)
+            found = seen.page("runs.run_uuid", reader.fetch, self.most + 1, self.offset)
+            ids = [run_id for (run_id,) in found[: self.most]]
+            given = {"runs": ids, "hides_models": sight.hides_models}
+            runs = [run for (run,) in reader.rows(_MANY, given, again=True)] if found else []
+        parts = [b'"runs":[%b]' % b",".join(runs)] if runs else []
+        if len(found) > self.most:
+            token = token_for(self.offset + self.most)
+            parts += [b'"next_page_token":"%b"' % token.encode()]
+        return Done(sight.seen, b"{%b}" % b",".join(parts))
+
+
+def search(asked: Asked) -> Page:
+    sent = fields(asked, _SEARCH)
+    experiments = [experiment_id(given) for given in sent.get("experiment_ids", [])]
+    stages = STAGES[sent.get("run_view_type", "ACTIVE_ONLY")]
+    try:
+        wanted = Search.read(experiments, stages, sent.get("filter", ""), sent.get("order_by", []))
+    except Invalid:
+        raise Elsewhere from None
+    return Page(wanted, number_of(sent, _MOST, _USUAL), offset_of(sent))
+
+
+_MANY = f"""
+    SELECT {run_json("%(hides_models)s", model_inputs=False)}
+    FROM unnest(%(runs)s::text[]) WITH ORDINALITY AS page (run_uuid, place) JOIN runs r USING (run_uuid) ORDER BY place
+""".encode()  # noqa: S608 - constants
