@@ -21,11 +21,14 @@ django.setup()
 
 from tests.bench import (  # noqa: E402 - needs Django
     deploys,
+    growth,
     importing,
     launching,
     memory,
     outage,
     permissions,
+    reading,
+    reads,
     report,
     writes,
     writing,
@@ -40,8 +43,13 @@ SECTIONS: dict[str, Callable[[Studio], Iterable[report.Measured]]] = {
     "importing": importing.measure,
     "writing": writing.measure,
     "memory": memory.measure,
+    "reading": reading.measure,
+    "growth": growth.measure,
 }
-ROWS = {f"writing/{row.name}": partial(writing.measure, rows=[row]) for row in writes.ROWS}
+ROWS: dict[str, Callable[[Studio], Iterable[report.Measured]]] = {
+    **{f"writing/{row.name}": partial(writing.measure, rows=[row]) for row in writes.ROWS},
+    **{f"reading/{row.name}": partial(reading.measure, rows=[row]) for row in reads.ROWS},
+}
 
 
 def main(names: Sequence[str]) -> int:

@@ -21,6 +21,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _ROOM = (
     512 * 1024
 )  # bytes that may be on their way: a large body leaves without waiting for its reader
+_HEARD = 256 * 1024  # bytes that are taken at once, where the length of an answer is not known yet
 _MOST = 0.3  # of a core
 _PATIENCE = 60.0  # seconds for one answer
 
@@ -38,17 +39,21 @@ class Tally:
 
 
 def drive(
-    address: Address, beginnings: Sequence[Callable[[], Conversation]], seconds: float
+    address: Address,
+    beginnings: Sequence[Callable[[], Conversation]],
+    seconds: float,
+    at_least: int = 0,
 ) -> Tally:
     """Hold one conversation after the other, on a connection for each beginning, for that long.
 
-    Those that are under way at the end are finished and count. Raises RuntimeError for any answer but 200, and
-    where the load itself has taken so much of a processor that it would be what is measured.
+    It takes longer where there have not been `at_least` so many by then. Those that are under way at the end are
+    finished and count. Raises RuntimeError for any answer but 200, and where the load itself has taken so much of
+    a processor that it would be what is measured.
     """
     lines = [_Line(address, begin) for begin in beginnings]
     with _no_collector():
         began, own = time.perf_counter(), time.process_time()
-        done = _converse(lines, began + seconds)
+        done = _converse(lines, began + seconds, at_least)
         took, own = time.perf_counter() - began, time.process_time() - own
     for line in lines:
         line.socket.close()
@@ -57,8 +62,8 @@ def drive(
     return Tally(done, took)
 
 
-def _converse(lines: Sequence[_Line], end: float) -> int:
-    """On all lines, beginning none after the end. How many conversations there were."""
+def _converse(lines: Sequence[_Line], end: float, at_least: int) -> int:
+    """On all lines, beginning none after the end if there were enough. How many conversations there were."""
     done, busy = 0, len(lines)
     with selectors.DefaultSelector() as selector:
         for line in lines:
@@ -71,7 +76,7 @@ def _converse(lines: Sequence[_Line], end: float) -> int:
             for key, _ in ready:
                 if key.data.hear():
                     done += 1
-                    if time.perf_counter() < end:
+                    if time.perf_counter() < end or done < at_least:
                         key.data.start()
                     else:
                         busy -= 1
@@ -87,7 +92,7 @@ class _Line:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.connect(address)
         self._begin = begin
-        self._heard = b""
+        self._answers = Answers(self.socket)
         self._talk: Conversation
 
     def start(self) -> None:
@@ -96,14 +101,9 @@ class _Line:
 
     def hear(self) -> bool:
         """Take what has come, and say the next thing. True: the conversation has ended."""
-        came = self.socket.recv(65536)
-        if not came:
-            raise RuntimeError(f"the connection was closed after {self._heard[:500]!r}")
-        self._heard += came
-        body = body_of(self._heard)
+        body = self._answers.take()
         if body is None:
             return False
-        self._heard = b""
         try:
             self.socket.sendall(self._talk.send(body))
         except StopIteration:
@@ -111,16 +111,42 @@ class _Line:
         return False
 
 
-def body_of(answer: bytes) -> bytes | None:
-    """The body of an answer with its length told. None: it has not all come. Raises RuntimeError for any but 200."""
-    head = answer.find(b"\r\n\r\n")
-    if head < 0:
-        return None
-    told = _LENGTH.search(answer, 0, head)
-    if not told or not answer.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"answered {answer[:1000].decode(errors='replace')}")
-    body = answer[head + 4 :]
-    return body if len(body) >= int(told[1]) else None
+class Answers:
+    """The answers that come on a connection, one after the other. Megabytes are copied once."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line, self._heard, self._many = line, bytearray(_HEARD), 0
+        self._body = self._end = 0  # its places in what is heard; 0: the head has not all come
+
+    def take(self) -> bytes | None:
+        """Take what has come: an answer's body, if that is all. Raises RuntimeError for any answer but 200."""
+        with memoryview(self._heard) as room:
+            came = self._line.recv_into(room[self._many :])
+        if not came:
+            told = bytes(self._heard[: min(self._many, 500)])
+            raise RuntimeError(f"the connection was closed after {told!r}")
+        self._many += came
+        if not self._end:
+            self._read_head()
+        if not self._end or self._many < self._end:
+            return None
+        with memoryview(self._heard) as all_of_it:
+            body = bytes(all_of_it[self._body : self._end])
+        self._many = self._end = 0
+        return body
+
+    def _read_head(self) -> None:
+        """Find the end of an answer with its length told, and make room for it."""
+        head = self._heard.find(b"\r\n\r\n", 0, self._many)
+        if head < 0:
+            return
+        told = _LENGTH.search(self._heard, 0, head)
+        if not told or not self._heard.startswith(b"HTTP/1.1 200"):
+            answer = bytes(self._heard[: min(self._many, 1000)])
+            raise RuntimeError(f"answered {answer.decode(errors='replace')}")
+        self._body = head + 4
+        self._end = self._body + int(told[1])
+        self._heard.extend(bytes(max(0, self._end - len(self._heard))))
 
 
 @contextmanager

@@ -7,10 +7,11 @@ import socket
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 
-from tests.bench.load import Address, body_of
+from tests.bench.load import Address, Answers
 
 STUDIO, MLFLOW, FASTTRACKML = "Studio", "mlflow server", "FastTrackML"
 NUMBER = b"@@@@@@@@"  # in a body: eight digits, other ones in each request
@@ -26,28 +27,36 @@ class Side:
 
     def request(self, route: str, body: str) -> bytes:
         """A whole request, to be sent as it is once its NUMBER has been filled in."""
-        host, port = self.address
-        lines = [
-            f"POST /api/2.0/mlflow/{route} HTTP/1.1",
-            f"Host: {host}:{port}",
-            "User-Agent: bench",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body.encode())}",
-            *([f"Authorization: Bearer {self.token}"] if self.token else []),
-        ]
-        return "\r\n".join([*lines, "", body]).encode()
+        told = ["Content-Type: application/json", f"Content-Length: {len(body.encode())}"]
+        return self._head("POST", route, *told) + body.encode()
+
+    def question(self, route: str, **given: str) -> bytes:
+        """A whole request that has no body."""
+        return self._head("GET", f"{route}?{urlencode(given)}")
 
     def ask(self, route: str, **given: object) -> Any:
         """One call on a connection of its own. Raises RuntimeError for any answer but 200."""
+        return json.loads(self.answer(self.request(route, json.dumps(given))))
+
+    def answer(self, request: bytes) -> bytes:
+        """The body of the answer to a request, on a connection of its own. Raises RuntimeError for any but 200."""
         with socket.create_connection(self.address, 60) as line:
-            line.sendall(self.request(route, json.dumps(given)))
-            heard = b""
-            while (body := body_of(heard)) is None:
-                came = line.recv(65536)
-                if not came:
-                    raise RuntimeError(f"{self.name}: the connection was closed after {heard!r}")
-                heard += came
-        return json.loads(body)
+            line.sendall(request)
+            answers = Answers(line)
+            while (body := answers.take()) is None:
+                pass
+        return body
+
+    def _head(self, method: str, path: str, *more: str) -> bytes:
+        host, port = self.address
+        lines = [
+            f"{method} /api/2.0/mlflow/{path} HTTP/1.1",
+            f"Host: {host}:{port}",
+            "User-Agent: bench",
+            *more,
+            *([f"Authorization: Bearer {self.token}"] if self.token else []),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def make_run(self) -> str:
         """The id of a new run."""
