@@ -41,7 +41,8 @@ _ALWAYS = [
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 # Bytes of a body. A longer one is not held in memory for who has not yet proved who he is.
 _LONGEST = 1 << 20
-_OF_THE_LANE = (guarded.answered, guarded.looked_up)
+# A guard that does neither before nor after may hide a 404, which is never the lane's.
+_OF_THE_LANE = (guarded.answered, guarded.looked_up, None)
 # What only browsers send: their requests are judged by the long way.
 _OF_BROWSERS = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE", "HTTP_SEC_FETCH_DEST")
 

@@ -10,15 +10,8 @@ from typing import Any, NamedTuple
 
 from studio.lib.errors import Invalid
 from studio.lib.imports import load
-
-
-class Condition(NamedTuple):
-    """One comparison: `kind` is attribute, metric, parameter, tag or dataset; aliases of `key` are resolved."""
-
-    kind: str
-    key: str
-    comparator: str
-    value: Any
+from tracking import language
+from tracking.language import And, Comparison, Node, Operand
 
 
 class Order(NamedTuple):
@@ -27,28 +20,42 @@ class Order(NamedTuple):
     ascending: bool
 
 
-def parse_filter(text: str) -> list[Condition]:
-    """All conditions must hold; none for an empty text. Raises Invalid, with MLflow's own words."""
+def parse_filter(text: str) -> Node:
+    """What a filter asks for. What MLflow takes means what it means there; else the larger language is tried.
+
+    Raises Invalid, telling the place of the mistake.
+    """
+    try:
+        return And(tuple(parse_as_mlflow(text)))
+    except Invalid:
+        return language.parse(text)
+
+
+def parse_as_mlflow(text: str) -> list[Comparison]:
+    """The comparisons that MLflow's own parser finds: all must hold. Raises Invalid, with MLflow's own words."""
     if not text:
         return []
     SearchUtils, MlflowException = _mlflow()  # noqa: N806 - classes
     try:
-        found = []
-        for part in SearchUtils.parse_search_filter(text):
-            kind, comparator = part["type"], part["comparator"].upper()
-            key = SearchUtils.translate_key_alias(part["key"])
-            # Each raises MLflow's refusal of a comparator that it does not know for this kind of key.
-            SearchUtils.is_attribute(kind, key, comparator)
-            SearchUtils.is_metric(kind, comparator)
-            SearchUtils.is_param(kind, comparator)
-            SearchUtils.is_tag(kind, comparator)
-            SearchUtils.is_dataset(kind, comparator)
-            found.append(Condition(kind, key, comparator, part["value"]))
-        return found
+        return [_comparison(SearchUtils, **part) for part in SearchUtils.parse_search_filter(text)]
     except MlflowException as refused:
         raise Invalid(refused.message) from None
     except ValueError as failure:  # of int, where a number has thousands of digits
         raise Invalid(f"Invalid filter: {failure}.") from None
+
+
+def _comparison(utils: Any, type: str, key: str, comparator: str, value: Any) -> Comparison:  # noqa: A002 - MLflow's word
+    comparator = comparator.upper()
+    key = utils.translate_key_alias(key)
+    # Each raises MLflow's refusal of a comparator that it does not know for this kind of key.
+    utils.is_attribute(type, key, comparator)
+    utils.is_metric(type, comparator)
+    utils.is_param(type, comparator)
+    utils.is_tag(type, comparator)
+    utils.is_dataset(type, comparator)
+    if type == "metric":
+        value = float(value)
+    return Comparison(Operand(type, key), comparator, value, 0)
 
 
 def parse_order(text: str) -> Order:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from urllib.parse import urlencode
 
 import orjson
-from django.db import connection
+from django.db import DataError, OperationalError, connection, transaction
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils.timezone import now
+from psycopg.errors import QueryCanceled
 
 from studio.accounts.permissions import Level
-from tracking.clauses import Sql
+from studio.lib.errors import Invalid
 from tracking.models import (
     ACTIVE,
     Dataset,
@@ -29,7 +31,8 @@ from tracking.models import (
     RunActivity,
     Tag,
 )
-from tracking.search import Search
+from tracking.search import PATIENCE, TOO_LONG, Search
+from tracking.sql import Sql
 
 PAGE = 50
 # Of the keys on a page of runs, those shown as columns: the most common ones.
@@ -131,11 +134,12 @@ def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
     """One page of the table of these experiments' runs, with its columns. Raises Invalid for a filter that is refused."""
     order_by = [wanted.order_by] if wanted.order_by else []
     found = Search.read(experiments, [wanted.state], wanted.filter, order_by)
-    with connection.cursor() as cursor:
-        cursor.execute(*found.total)
-        total: int = cursor.fetchone()[0]
-    page = min(wanted.page, max(1, ceil(total / PAGE)))
-    shown = found.page("runs.*", _runs, PAGE, (page - 1) * PAGE)
+    with _patience(wanted.filter):
+        with connection.cursor() as cursor:
+            cursor.execute(*found.total)
+            total: int = cursor.fetchone()[0]
+        page = min(wanted.page, max(1, ceil(total / PAGE)))
+        shown = found.page("runs.*", _runs, PAGE, (page - 1) * PAGE)
     params, metrics = _params_of(shown), _metrics_of(shown)
     param_keys, metric_keys = _common(params), _common(metrics)
     param_columns = _columns(wanted, "params", param_keys)
@@ -165,6 +169,25 @@ def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
         len(param_keys) - len(param_columns),
         len(metric_keys) - len(metric_columns),
     )
+
+
+@contextmanager
+def _patience(filter_string: str) -> Iterator[None]:
+    """Around a search. Raises Invalid for a regular expression that is none, or that nobody waits for."""
+    try:
+        if "~" not in filter_string:
+            yield
+            return
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL statement_timeout = '{PATIENCE}s'")
+            yield
+    except DataError as failure:
+        told = getattr(getattr(failure.__cause__, "diag", None), "message_primary", None)
+        raise Invalid(f"This cannot be looked up: {told or failure}.") from None
+    except OperationalError as failure:
+        if isinstance(failure.__cause__, QueryCanceled):
+            raise Invalid(TOO_LONG) from None
+        raise
 
 
 def _runs(statement: Sql) -> list[Run]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from tracking import clauses
-from tracking.clauses import Ordering, Sql
+from tracking import conditions
+from tracking.orders import Ordering, leading, ordering
 from tracking.parser import parse_filter, parse_order
+from tracking.sql import Sql, every
 
 PATIENCE = 30  # seconds, after which a search is broken off
 TOO_LONG = (
@@ -39,11 +40,11 @@ class Search(NamedTuple):
         filter_string: str,
         order_by: Sequence[str],
     ) -> Search:
-        """Raises Invalid, with MLflow's own words, for what MLflow refuses."""
-        where = clauses.where(parse_filter(filter_string))
+        """Raises Invalid: of a filter with the place of the mistake, of an order in MLflow's own words."""
+        where = conditions.where(parse_filter(filter_string))
         orders = [parse_order(clause) for clause in order_by]
-        order, leading = clauses.ordering(orders), clauses.leading(orders)
-        return cls(experiments, stages, where, order, leading)
+        order, first = ordering(orders), leading(orders)
+        return cls(experiments, stages, where, order, first)
 
     @property
     def total(self) -> Sql:
@@ -71,7 +72,7 @@ class Search(NamedTuple):
 
     @property
     def _found(self) -> Sql:
-        return clauses.every(
+        return every(
             [
                 _among("runs.experiment_id", self.experiments),
                 _among("runs.lifecycle_stage", self.stages),

@@ -52,7 +52,7 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         context["page"] = query.run_page(experiments, wanted)
     except Invalid as refused:
-        return render(request, "tracking/experiment.html", context | {"refused": refused.message})
+        return render(request, "tracking/experiment.html", context | {"refused": refused})
     page = context["page"]
     context |= {
         "previous": wanted.link(page=page.page - 1),

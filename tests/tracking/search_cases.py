@@ -143,6 +143,17 @@ dataset.name = 'wine' AND dataset.context = 'eval'
 dataset.name = 'wine' AND metrics.loss < 1
 """.strip().splitlines()
 
+# What MLflow refuses, and the larger language has a meaning for.
+ADMITTED = {
+    "metrics.loss < 1 OR metrics.loss > 2",
+    "NOT metrics.loss < 1",
+    "(metrics.loss < 1)",
+    "params.depth IN ('8')",
+    "params.depth NOT IN ('8')",
+    "tags.team IN ('red')",
+    "attributes.status IN ('FINISHED')",
+    "attributes.run_name IN ('plain')",
+}
 REFUSED = r"""
 metrics.loss
 metrics.loss <

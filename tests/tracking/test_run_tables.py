@@ -142,8 +142,8 @@ def test_a_refused_filter_comes_with_what_to_do_next(
     as_alice: Client, experiment: Experiment, query: dict[str, str]
 ) -> None:
     read = table(as_alice, experiment, **query)
-    (alert,) = (p.text for p in read.all("p") if p.attributes.get("role") == "alert")
-    assert ". Write comparisons, joined by AND: metrics.loss < 0.3" in alert
+    (alert,) = (each.text for each in read.all("div") if each.attributes.get("role") == "alert")
+    assert "Comparisons are joined by AND, OR and NOT: metrics.loss < 0.3" in alert
     assert ".." not in alert
     assert read.link("Show all runs") == f"/experiments/{experiment.pk}/"
 

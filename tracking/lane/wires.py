@@ -20,8 +20,8 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from studio.lib import database
-from tracking.clauses import Sql
 from tracking.search import PATIENCE
+from tracking.sql import Sql
 
 Row = tuple[Any, ...]
 

@@ -11,8 +11,6 @@ from mlflow.utils.search_utils import SearchExperimentsUtils
 
 from studio.accounts.permissions import WORKSPACE, Level
 from studio.lib.errors import Invalid
-from tracking import clauses
-from tracking.clauses import Sql
 from tracking.lane import wires
 from tracking.lane.asking import Asker, Done, Elsewhere, Seen
 from tracking.lane.reading.asked import (
@@ -33,6 +31,7 @@ from tracking.lane.reading.json_sql import listed, quoted, record
 from tracking.lane.reading.seeing import experiments_seen
 from tracking.lane.statements import WHO, asker, statement
 from tracking.lane.wires import Reader
+from tracking.sql import Sql, compared, every
 
 _MOST = 50_000
 _TAG = record({"key": quoted("t.key")}, {"value": quoted("t.value")})
@@ -166,7 +165,7 @@ def search(asked: Asked) -> Page:
         raise Elsewhere from None
     return Page(
         STAGES[sent.get("view_type", "ACTIVE_ONLY")],
-        clauses.every(pieces),
+        every(pieces),
         order,
         number_of(sent, _MOST),
         offset_of(sent),
@@ -183,14 +182,14 @@ def _condition(type: str, key: str, comparator: str, value: Any) -> Sql:  # noqa
         ids = [
             experiment_id(str(each)) for each in (value if isinstance(value, tuple) else [value])
         ]
-        return clauses.compared("experiment_id", comparator, ids if "IN" in comparator else ids[0])
+        return compared("experiment_id", comparator, ids if "IN" in comparator else ids[0])
     if key == "name":
         _must_be_one_of(comparator, _STRING_COMPARATORS)
-        return clauses.compared("name", comparator, value)
+        return compared("name", comparator, value)
     _must_be_one_of(comparator, _NUMBER_COMPARATORS)
     if isinstance(value, float):
         raise Elsewhere
-    return clauses.compared(key, comparator, int(value))
+    return compared(key, comparator, int(value))
 
 
 def _of_tag(key: str, comparator: str, value: Any) -> Sql:
@@ -198,7 +197,7 @@ def _of_tag(key: str, comparator: str, value: Any) -> Sql:
     if comparator in ("IS NULL", "IS NOT NULL"):
         return Sql(("NOT " if comparator == "IS NULL" else "") + row.format(""), (key,))
     _must_be_one_of(comparator, _STRING_COMPARATORS)
-    holds = clauses.compared("t.value", comparator, value)
+    holds = compared("t.value", comparator, value)
     return Sql(row.format(f" AND {holds.text}"), (key, *holds.given))
 
 

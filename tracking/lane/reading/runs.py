@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
 from studio.accounts.permissions import Level
 from studio.lib.errors import Invalid
 from tracking.lane import wires
@@ -95,15 +98,29 @@ class Page(NamedTuple):
         return Done(sight.seen, b"{%b}" % b",".join(parts))
 
 
-def search(asked: Asked) -> Page:
+class Refused(NamedTuple):
+    """A filter or an order that nobody can read: told to who may ask at all."""
+
+    mistake: Invalid
+
+    def answer(self, asker: Asker) -> Done:
+        """Raises Stranger and psycopg.Error, and MlflowException that shows the place of the mistake."""
+        with wires.reader() as reader:
+            runs_seen(reader, asker, [])
+        told = "\n".join(filter(None, [self.mistake.message, self.mistake.detail]))
+        raise MlflowException(told, INVALID_PARAMETER_VALUE)
+
+
+def search(asked: Asked) -> Page | Refused:
     sent = fields(asked, _SEARCH)
     experiments = [experiment_id(given) for given in sent.get("experiment_ids", [])]
     stages = STAGES[sent.get("run_view_type", "ACTIVE_ONLY")]
+    most, offset = number_of(sent, _MOST, _USUAL), offset_of(sent)
     try:
         wanted = Search.read(experiments, stages, sent.get("filter", ""), sent.get("order_by", []))
-    except Invalid:
-        raise Elsewhere from None
-    return Page(wanted, number_of(sent, _MOST, _USUAL), offset_of(sent))
+    except Invalid as mistake:
+        return Refused(mistake)
+    return Page(wanted, most, offset)
 
 
 _MANY = f"""

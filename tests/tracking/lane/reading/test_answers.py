@@ -14,17 +14,18 @@ from django.test import Client
 
 from studio import express
 from studio.accounts.models import AccessToken, User
+from studio.lib.errors import Invalid
 from studio.mlflow.guards import TABLE
 from tests.support.grants import grant_mlflow
 from tests.tracking.lane.reading.test_reading_profile import ask
 from tracking import lane
-from tracking.clauses import Sql
 from tracking.lane import guarded, wires
 from tracking.lane.answers import Asker
 from tracking.lane.asking import Elsewhere, Stranger
 from tracking.lane.routes import SEEKERS
 from tracking.models import Experiment, Metric, Run
 from tracking.search import TOO_LONG
+from tracking.sql import Sql
 
 MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., Run]
@@ -131,6 +132,31 @@ def test_points_are_chosen_evenly_and_the_last_is_among_them(
     assert [each["step"] for each in found] == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"filter": "metrics.a < 1 OR params.b = 8"}, "character 29: expected a quoted text, found `8`.\n"),
+        ({"filter": "("}, "\n(\n ^"),
+        ({"filter": "tags.a ~ '('"}, "invalid regular expression"),
+        ({"filter": "run_id LIKE ('x')"}, "LIKE compares with one text"),
+        ({"order_by": ["metrics.loss UP"]}, "Invalid ordering key in order_by clause 'metrics.loss UP'"),
+    ],
+)  # fmt: skip
+def test_a_search_that_cannot_be_read_is_refused_at_its_place(
+    reader: User, run: Run, given: dict[str, Any], told: str
+) -> None:
+    answer = ask(reader, "runs/search", "POST", experiment_ids=[str(run.experiment_id)], **given)
+    assert answer.status == 400
+    assert told in json.loads(answer.body)["message"]
+
+
+def test_a_mistake_is_told_to_nobody_who_may_not_ask() -> None:
+    from tracking.lane.reading.runs import Refused
+
+    with pytest.raises(Stranger):
+        Refused(Invalid("told")).answer(Asker("no such digest"))
+
+
 def test_what_takes_too_long_is_given_up_and_told(reader: User, run: Run) -> None:
     def slow(self: Any, statement: Sql) -> Any:
         self.wire.execute("SET statement_timeout = 1")
@@ -167,6 +193,12 @@ def test_a_token_is_answered_by_the_short_way(reader: User, run: Run, api: str) 
     assert heard == ["200 OK"]
     assert answer is not None
     assert json.loads(b"".join(answer))["run"]["info"]["run_id"] == run.pk
+
+
+def test_every_reading_route_has_the_short_way() -> None:
+    asked = {(method, route) for route, methods in lane.READING.items() for method in methods}
+    short = {(method, path.partition("2.0/")[2]) for method, path in express._routes()}
+    assert asked <= short
 
 
 def test_what_is_answered_elsewhere_takes_the_long_way_with_its_body(
