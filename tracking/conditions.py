@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.lib.errors import Invalid
-from tracking.language import And, Comparison, Node, Not, Or
+from tracking.language.tree import And, Comparison, Node, Not, Or
 from tracking.sql import TABLES, Sql, attribute, compared, every, some
 
 RUN_NAME_TAG = "mlflow.runName"

@@ -1,17 +1,19 @@
 """MLflow's own parser of filters and orders, so that what it accepts and refuses is the same here.
 
 MLflow takes two seconds and 200 MB to import: it is imported by the processes that search, at their
-first search, and not by everyone who imports this module.
+first search, and not by everyone who imports this module. So is the reader of the larger language.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from studio.lib.errors import Invalid
 from studio.lib.imports import load
-from tracking import language
-from tracking.language import And, Comparison, Node, Operand
+from tracking.language.tree import And, Comparison, Node, Operand
+
+_REMEMBERED = 1000  # characters: of longer filters nothing is kept
 
 
 class Order(NamedTuple):
@@ -25,10 +27,17 @@ def parse_filter(text: str) -> Node:
 
     Raises Invalid, telling the place of the mistake.
     """
+    return _parsed(text) if len(text) <= _REMEMBERED else _parsed.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Node:
+    """Pages and dashboards ask for the same again and again, and MLflow's parser takes half a millisecond."""
     try:
         return And(tuple(parse_as_mlflow(text)))
     except Invalid:
-        return language.parse(text)
+        found: Node = load("tracking.language.reader").parse(text)
+        return found
 
 
 def parse_as_mlflow(text: str) -> list[Comparison]:

@@ -11,8 +11,10 @@ from mlflow.utils.search_utils import SearchUtils
 
 from studio.lib.errors import Invalid
 from tests.tracking.search_cases import FILTERS
-from tracking.language import And, Comparison, Node, Not, Operand, Or, Unreadable, parse
 from tracking.language.grammar import ALIASES, NUMBERS, TEXTS
+from tracking.language.mistakes import Unreadable
+from tracking.language.reader import parse
+from tracking.language.tree import And, Comparison, Node, Not, Operand, Or
 from tracking.parser import parse_as_mlflow
 
 ROOT = Path(__file__).parents[2]

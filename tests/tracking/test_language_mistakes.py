@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.tracking.search_cases import ADMITTED, REFUSED
-from tracking.language import MAX_LENGTH, Comparison, Not, Operand, Or, Unreadable, parse
 from tracking.language.grammar import MAX_DEPTH
+from tracking.language.mistakes import Unreadable
+from tracking.language.reader import MAX_LENGTH, parse
+from tracking.language.tree import Comparison, Not, Operand, Or
 
 OPERATORS = {"=", "!=", "LIKE", "ILIKE", "~", "!~", "IN", "NOT IN"}
 NUMERIC = {"=", "!=", "<", "<=", ">", ">="}
