@@ -89,12 +89,14 @@ def _routes() -> dict[tuple[str, str], str]:
     asked = [("POST", route) for route in lane.ROUTES]
     asked += [(method, route) for route, methods in lane.READING.items() for method in methods]
     named = {(method, prefix + route): route for prefix in lane.PREFIXES for method, route in asked}
-    return {address: route for address, route in named.items() if _is_unguarded(*address)}
+    return {address: route for address, route in named.items() if _is_the_lanes(*address)}
 
 
-def _is_unguarded(method: str, path: str) -> bool:
+def _is_the_lanes(method: str, path: str) -> bool:
     guards = TABLE.on(method, path.removeprefix("/mlflow"))
-    return all(guard.before in _OF_THE_LANE and guard.after is None for guard in guards)
+    return any(guard.before for guard in guards) and all(
+        guard.before in _OF_THE_LANE and guard.after is None for guard in guards
+    )
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,8 @@ def register(table: Table) -> None:
         for route in lane.ROUTES:
             table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
         for route, methods in lane.READING.items():
+            if route in lane.OF_PAGES and api == "/api/2.0":
+                continue
             for method in methods:
                 table.add(method, f"{api}/{route}", before=guarded.looked_up, streams=True)
 

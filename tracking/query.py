@@ -31,6 +31,7 @@ from tracking.models import (
     RunActivity,
     Tag,
 )
+from tracking.parser import parse_order
 from tracking.search import PATIENCE, TOO_LONG, Search
 from tracking.sql import Sql
 
@@ -132,8 +133,8 @@ def experiment_list(experiments: QuerySet[Experiment], text: str) -> QuerySet[Ex
 
 def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
     """One page of the table of these experiments' runs, with its columns. Raises Invalid for a filter that is refused."""
-    order_by = [wanted.order_by] if wanted.order_by else []
-    found = Search.read(experiments, [wanted.state], wanted.filter, order_by)
+    orders = [parse_order(wanted.order_by)] if wanted.order_by else []
+    found = Search.read(experiments, [wanted.state], wanted.filter, orders)
     with _patience(wanted.filter):
         with connection.cursor() as cursor:
             cursor.execute(*found.total)

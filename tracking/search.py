@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tracking import conditions
 from tracking.orders import Ordering, leading, ordering
-from tracking.parser import parse_filter, parse_order
+from tracking.parser import Order, parse_filter
 from tracking.sql import Sql, every
 
 PATIENCE = 30  # seconds, after which a search is broken off
@@ -38,11 +38,10 @@ class Search(NamedTuple):
         experiments: Sequence[int],
         stages: Sequence[str],
         filter_string: str,
-        order_by: Sequence[str],
+        orders: Sequence[Order],
     ) -> Search:
-        """Raises Invalid: of a filter with the place of the mistake, of an order in MLflow's own words."""
+        """Raises Invalid: of a filter with the place of the mistake."""
         where = conditions.where(parse_filter(filter_string))
-        orders = [parse_order(clause) for clause in order_by]
         order, first = ordering(orders), leading(orders)
         return cls(experiments, stages, where, order, first)
 

@@ -24,6 +24,7 @@ from tests.tracking.search_cases import (
     UNREADABLE,
 )
 from tracking.models import Dataset, Experiment, Input, InputTag, Run, Tag
+from tracking.parser import parse_order
 from tracking.search import Search
 from tracking.sql import Sql
 
@@ -100,7 +101,8 @@ def theirs(store: Any, experiment: Experiment, db: None) -> Callable[..., Answer
 def ours(experiment: Experiment, db: None) -> Callable[..., Answer]:
     def search(given: str, order: str, stage: str = "active") -> Answer:
         try:
-            wanted = Search.read([experiment.pk], [stage], given, [order] if order else [])
+            orders = [parse_order(order)] if order else []
+            wanted = Search.read([experiment.pk], [stage], given, orders)
         except Invalid as refused:
             return "refused", refused.message
         found = page_of(wanted, 1000, 0)

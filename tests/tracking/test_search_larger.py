@@ -9,6 +9,7 @@ from django.db import connection
 
 from tests.support import rows
 from tracking.models import Experiment, Metric, Run
+from tracking.parser import parse_order
 from tracking.search import Search
 
 NAN, START = float("nan"), 1_700_000_000_000
@@ -93,7 +94,8 @@ def names(experiment: Experiment, given: str, order_by: list[str]) -> list[str]:
             cursor.execute(*statement)
             return list(cursor.fetchall())
 
-    wanted = Search.read([experiment.pk], ["active"], given, order_by)
+    orders = [parse_order(clause) for clause in order_by]
+    wanted = Search.read([experiment.pk], ["active"], given, orders)
     return [name for (name,) in wanted.page("runs.name", fetch, 100, 0)]
 
 

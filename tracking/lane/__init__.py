@@ -35,4 +35,6 @@ READING = {
     "mlflow/metrics/get-history-bulk": ("GET",),
     "mlflow/metrics/get-history-bulk-interval": ("GET",),
 }
+# Those that MLflow has for its own pages alone: not below `/api/`.
+OF_PAGES = ("mlflow/metrics/get-history-bulk",)
 PREFIXES = ("/api/2.0/", "/ajax-api/2.0/", "/mlflow/ajax-api/2.0/")

@@ -113,7 +113,7 @@ def offset_of(sent: Mapping[str, Any]) -> int:
     """How many results a page token leaves out. Raises Elsewhere for one that is none of MLflow's."""
     try:
         offset = SearchUtils.parse_start_offset_from_page_token(sent.get("page_token"))
-    except (MlflowException, ValueError):
+    except (MlflowException, ValueError, TypeError, AttributeError):
         raise Elsewhere from None
     if type(offset) is not int or not 0 <= offset < _LONG:
         raise Elsewhere

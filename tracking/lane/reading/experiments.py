@@ -174,7 +174,6 @@ def search(asked: Asked) -> Page:
 
 def _condition(type: str, key: str, comparator: str, value: Any) -> Sql:  # noqa: A002 - MLflow's word
     """As `_get_search_experiments_filter_clauses` of MLflow's store. Raises Elsewhere for what that refuses."""
-    comparator = comparator.upper()
     if type == "tag":
         return _of_tag(key, comparator, value)
     if key == "experiment_id":

@@ -10,9 +10,10 @@ def quoted(column: str) -> str:
 
 
 def number(column: str, nan: str = '"NaN"') -> str:
-    """A float. JSON has no word for NaN and infinities: protobuf writes them as text."""
+    """A float. JSON has no word for NaN and infinities: protobuf writes them as text. A zero keeps its sign as a float only."""
     return (
-        f"CASE WHEN abs({column}) <= 1.7976931348623157e308 THEN {column}::text"
+        f"CASE WHEN {column} = 0 THEN {column}::text || '.0'"
+        f" WHEN abs({column}) <= 1.7976931348623157e308 THEN {column}::text"
         f" WHEN {column} = 'NaN' THEN '{nan}' WHEN {column} > 0 THEN '\"Infinity\"' ELSE '\"-Infinity\"' END"
     )
 

@@ -30,6 +30,7 @@ from tracking.lane.reading.run_json import run_json
 from tracking.lane.reading.seeing import runs_seen
 from tracking.lane.statements import RUN as WHICH_RUN
 from tracking.lane.statements import SEEN, asker, statement
+from tracking.parser import parse_order
 from tracking.search import Search
 
 _MOST, _USUAL = 50_000, 1000  # as MLflow's proto and store have them
@@ -99,7 +100,7 @@ class Page(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A filter or an order that nobody can read: told to who may ask at all."""
+    """A filter that nobody can read: told to who may ask at all."""
 
     mistake: Invalid
 
@@ -117,7 +118,11 @@ def search(asked: Asked) -> Page | Refused:
     stages = STAGES[sent.get("run_view_type", "ACTIVE_ONLY")]
     most, offset = number_of(sent, _MOST, _USUAL), offset_of(sent)
     try:
-        wanted = Search.read(experiments, stages, sent.get("filter", ""), sent.get("order_by", []))
+        orders = [parse_order(clause) for clause in sent.get("order_by", [])]
+    except Invalid:
+        raise Elsewhere from None
+    try:
+        wanted = Search.read(experiments, stages, sent.get("filter", ""), orders)
     except Invalid as mistake:
         return Refused(mistake)
     return Page(wanted, most, offset)

@@ -65,7 +65,7 @@ def test_a_search_is_read_with_what_mlflow_takes_for_absent() -> None:
         {"experimentIds": ["1"]}, {"max_results": 0}, {"max_results": -1}, {"max_results": 50_001},
         {"max_results": 1.0}, {"max_results": True}, {"max_results": "1e3"}, {"max_results": None},
         {"run_view_type": 1}, {"run_view_type": "active_only"}, {"order_by": "metrics.a"}, {"order_by": [None]},
-        {"filter": 1},
+        {"filter": 1}, {"order_by": ["nothing.a"]}, {"order_by": ["metrics.a UP"]},
         {"filter": "a\0b"}, {"page_token": "x"}, {"page_token": base64.b64encode(b"{}").decode()},
         {"page_token": base64.b64encode(b'{"offset": -1}').decode()},
     ],
