@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 
 from studio.lib.imports import load
 from studio.mlflow.guards import Call, Table
@@ -14,6 +14,8 @@ def register(table: Table) -> None:
     for api in ("/api/2.0", "/ajax-api/2.0"):
         route = f"{api}/mlflow-artifacts/artifacts/<path:path>"
         table.add("PUT", route, before=_upload, streams=True)
+        table.add("GET", route, before=_download, streams=True)
+        table.add("GET", f"{api}/mlflow/artifacts/list", before=_listing, streams=True)
     for api in ("/api/2.0", "/ajax-api/2.0"):
         for route in lane.ROUTES:
             table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
@@ -27,4 +29,14 @@ def register(table: Table) -> None:
 def _upload(call: Call) -> HttpResponse | None:
     # With it comes MLflow, which not every process needs.
     answer: HttpResponse | None = load("tracking.uploads").upload(call)
+    return answer
+
+
+def _download(call: Call) -> HttpResponseBase | None:
+    answer: HttpResponseBase | None = load("tracking.downloads").download(call)
+    return answer
+
+
+def _listing(call: Call) -> HttpResponse | None:
+    answer: HttpResponse | None = load("tracking.downloads").listing(call)
     return answer

@@ -62,7 +62,7 @@ def upload(call: Call) -> HttpResponse | None:
     asked: str = call.parameters["path"]
     if "\n" in asked:
         return None
-    path = _canonical(asked)
+    path = canonical(asked)
     if not _may_write(call.user, path):
         return _answer(403, b"Permission denied", "text/plain; charset=utf-8")
     if path is not None and (path.endswith("/") or not path):
@@ -76,7 +76,7 @@ def upload(call: Call) -> HttpResponse | None:
     return _answer(200, b"")
 
 
-def _canonical(asked: str) -> str | None:
+def canonical(asked: str) -> str | None:
     """The path that MLflow makes of it, which decodes it to the end. None: it takes it for none."""
     try:
         return str(validate_path_is_safe(asked))

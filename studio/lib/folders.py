@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import md5
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from studio.lib import drafts
 from studio.lib.errors import Invalid, NotFound, Unavailable
@@ -29,6 +31,27 @@ class Entry:
     @property
     def kind(self) -> str:
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+
+class Opened(Protocol):
+    """A file that is open: all that comes of it is of one file, though another takes its place meanwhile.
+
+    `size` in bytes, `modified` in seconds since the epoch. `tag`: an ETag, another one for every other content.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def modified(self) -> float: ...
+
+    @property
+    def tag(self) -> str: ...
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Its bytes from `start` up to `stop`, once. What is wrong with it is raised at once, as a folder raises it."""
+
+    def close(self) -> None: ...
 
 
 class Folder(Protocol):
@@ -59,6 +82,9 @@ class Folder(Protocol):
     def pieces(self, path: str) -> Iterator[bytes]:
         """A file as a stream. It is opened before the first piece is asked for: NotFound is raised at once."""
 
+    def open(self, path: str) -> Opened:
+        """A file, to be sent in part or whole. The caller closes it."""
+
     def copy(self, path: str, target: Path, told: Told = lambda count: None) -> None:
         """Copy a file to this machine, into a folder that is there.
 
@@ -74,6 +100,28 @@ class Folder(Protocol):
         What `pieces` raises is raised, and leaves what was there before. `size` in bytes, where it is known.
         Raises Invalid where there can be no such file: a folder has its name, or a file that of its folder.
         """
+
+
+class _LocalFile:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        state = os.fstat(file.fileno())
+        self.size, self.modified = state.st_size, state.st_mtime
+
+    @property
+    def tag(self) -> str:
+        """As MLflow's server makes it: who has begun there goes on here."""
+        content = f"{self.modified}-{self.size}".encode()
+        return f'"{md5(content, usedforsecurity=False).hexdigest()}"'
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        self._file.seek(start)
+        while piece := self._file.read(min(PIECE, stop - start)):
+            yield piece
+            start += len(piece)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +198,9 @@ class LocalFolder:
                     yield piece
 
         return read()
+
+    def open(self, path: str) -> Opened:
+        return _LocalFile(self._file(path).open("rb"))
 
     def copy(self, path: str, target: Path, told: Told = lambda count: None) -> None:
         with target.open("wb") as copy:

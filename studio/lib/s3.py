@@ -12,15 +12,15 @@ import json
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from studio.lib.errors import Invalid, NotFound, Unavailable
-from studio.lib.folders import PIECE, Entry, Told, outside, taken
+from studio.lib.folders import PIECE, Entry, Opened, Told, outside, taken
 
 _LONGEST_KEY = 1024  # bytes
 _PART, _MOST_PARTS = 8 * 1024 * 1024, 10_000  # of one upload; a part is held in memory
@@ -111,21 +111,26 @@ class S3Folder:
                     yield Entry(name, relative, False, each["Size"])
 
     def head(self, path: str, most: int) -> bytes:
-        with self._reached(path):
-            # Without a range: of an empty file none can be had. What is not read is not sent for long.
-            body = client().get_object(**self._where(), Key=self._key(path))["Body"]
+        # Without a range: of an empty file none can be had. What is not read is not sent for long.
+        body = self.body(path)
         with self._reached(path), body:
             return bytes(body.read(most))
 
     def pieces(self, path: str) -> Iterator[bytes]:
+        return self.chunks(path, self.body(path))
+
+    def open(self, path: str) -> Opened:
         with self._reached(path):
-            body = client().get_object(**self._where(), Key=self._key(path))["Body"]
+            return _S3File(self, path, asker().head_object(**self._where(), Key=self._key(path)))
 
-        def read() -> Iterator[bytes]:
-            with self._reached(path), body:
-                yield from body.iter_chunks(PIECE)
+    def body(self, path: str, **more: str) -> Any:
+        """A file as it comes, which the caller closes."""
+        with self._reached(path):
+            return client().get_object(**self._where(), Key=self._key(path), **more)["Body"]
 
-        return read()
+    def chunks(self, path: str, body: Any) -> Iterator[bytes]:
+        with self._reached(path), body:
+            yield from body.iter_chunks(PIECE)
 
     def copy(self, path: str, target: Path, told: Told = lambda count: None) -> None:
         with self._reached(path):
@@ -199,6 +204,25 @@ class S3Folder:
 
     def _reached(self, path: str = "") -> AbstractContextManager[None]:
         return reached(self.bucket, path)
+
+
+class _S3File:
+    """An object as it was described: nothing is fetched before pieces are asked for, and then of no other."""
+
+    def __init__(self, folder: S3Folder, path: str, described: Mapping[str, Any]) -> None:
+        self._folder, self._path, self._open = folder, path, ExitStack()
+        self.size = int(described["ContentLength"])
+        self.modified: float = described["LastModified"].timestamp()
+        self.tag = str(described["ETag"])
+
+    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        part = {} if stop - start == self.size else {"Range": f"bytes={start}-{stop - 1}"}
+        body = self._folder.body(self._path, IfMatch=self.tag, **part)
+        self._open.enter_context(body)
+        return self._folder.chunks(self._path, body)
+
+    def close(self) -> None:
+        self._open.close()
 
 
 class _Pieces(io.RawIOBase):

@@ -172,7 +172,8 @@ def test_a_download_that_breaks_off_closes_its_file(
         return any("big.bin" in file.path for file in reference.open_files())
 
     run = place.split("/")[1]
-    for path in (f"{PROXY}/{place}/big.bin", f"/get-artifact?run_uuid={run}&path=big.bin"):
+    # The first is a question as no client asks it: Studio answers all others itself.
+    for path in (f"{PROXY}/{place}/big.bin?x", f"/get-artifact?run_uuid={run}&path=big.bin"):
         with client.stream("GET", path) as answer, growth(process(live, "web"), reference) as grown:
             pieces = answer.iter_raw()
             assert next(pieces)
@@ -261,7 +262,7 @@ def test_compressed_traces_are_taken_from_who_may_write_them(
 
 
 def asks(client: httpx.Client) -> httpx.Response:
-    return client.get(f"{API}/experiments/get", params={"experiment_id": "0"})
+    return client.post(f"{API}/logged-models/search", json={"experiment_ids": ["0"]})
 
 
 def is_refused(answer: httpx.Response) -> None:

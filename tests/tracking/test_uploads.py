@@ -15,7 +15,7 @@ from pytest_django import Settings
 from studio.accounts.models import User
 from studio.mlflow.guards import TABLE
 from tests.support.grants import grant_mlflow
-from tracking import activity
+from tracking import activity, guards
 from tracking.uploads import Owner
 
 pytestmark = pytest.mark.django_db
@@ -113,12 +113,12 @@ def test_a_stored_file_is_a_write_to_its_run(
 def test_every_way_to_the_route_is_studio_s_and_no_other_route_is() -> None:
     """What MLflow does not know as an upload it answers itself."""
 
-    def streams(method: str, path: str) -> bool:
-        return any(guard.streams for guard in TABLE.on(method, path))
+    def uploads(method: str, path: str) -> bool:
+        return any(guard.before is guards._upload for guard in TABLE.on(method, path))
 
     for api in ("/api/2.0", "/ajax-api/2.0"):
-        assert streams("PUT", f"{api}/mlflow-artifacts/artifacts/1/x")
+        assert uploads("PUT", f"{api}/mlflow-artifacts/artifacts/1/x")
         for method in ("GET", "HEAD", "DELETE", "POST"):
-            assert not streams(method, f"{api}/mlflow-artifacts/artifacts/1/x")
-    assert not streams("PUT", "/api/3.0/mlflow-artifacts/artifacts/1/x")
-    assert not streams("PUT", "/api/2.0/mlflow-artifacts/mpu/create/1/x")
+            assert not uploads(method, f"{api}/mlflow-artifacts/artifacts/1/x")
+    assert not uploads("PUT", "/api/3.0/mlflow-artifacts/artifacts/1/x")
+    assert not uploads("PUT", "/api/2.0/mlflow-artifacts/mpu/create/1/x")

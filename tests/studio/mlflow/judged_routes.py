@@ -112,7 +112,7 @@ FREE = {
 }
 # They write nothing. POST, where a search is too long for an address.
 READS = """
-    POST mlflow/{experiments,runs,logged-models,datasets,traces,issues}/search
+    POST mlflow/{logged-models,datasets,traces,issues}/search
     POST mlflow/experiments/search-datasets
     POST /{api,ajax-api}/2.0mlflow/experiments/search-datasets
     POST mlflow/registered-models/get-latest-versions
@@ -128,11 +128,7 @@ READS = """
     GET jobs/*
     GET mlflow/server-info
     GET mlflow/ui-telemetry
-    GET mlflow-artifacts/{artifacts,artifacts/*,presigned/*}
-    GET mlflow/artifacts/list
-    GET mlflow/experiments/{get,get-by-name,search}
-    GET mlflow/runs/get
-    GET mlflow/metrics/get-history
+    GET mlflow-artifacts/{artifacts,presigned/*}
     GET mlflow/logged-models/{*,*/artifacts/directories,*/artifacts/files}
     GET mlflow/registered-models/{get,search,alias,get-latest-versions}
     GET mlflow/model-versions/{get,search,get-download-uri}
