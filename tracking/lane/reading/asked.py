@@ -120,10 +120,10 @@ def offset_of(sent: Mapping[str, Any]) -> int:
     return offset
 
 
-def token_for(offset: int) -> str:
+def token_for(offset: int) -> bytes:
     """The page token that leaves out so many."""
     token: bytes = SearchUtils.create_page_token(offset)
-    return token.decode()
+    return token
 
 
 def _in_body(body: Body) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from studio.accounts.permissions import WORKSPACE, Level
 from studio.lib.errors import Invalid
 from tracking.lane import wires
 from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.reading import told
 from tracking.lane.reading.asked import (
     STAGES,
     Asked,
@@ -122,10 +123,8 @@ class Page(NamedTuple):
                 seen = set(experiments_seen(reader, asker, found).experiments)
                 chosen, token = self._chosen(found, seen)
             made = reader.rows(_MANY, {"experiments": chosen}, again=True) if chosen else []
-        parts = [b'"experiments":[%b]' % b",".join(row for (row,) in made)] if made else []
-        if token is not None:
-            parts += [b'"next_page_token":"%b"' % token]
-        return Done(sight.seen, b"{%b}" % b",".join(parts))
+        pieces = [b"[", b",".join(row for (row,) in made), b"]"] if made else []
+        return Done(sight.seen, told.page(b"experiments", *pieces, token=token))
 
     def _found(self, reader: Reader, most: int | None) -> list[int]:
         """Ids in their order, from the offset on."""
@@ -152,7 +151,7 @@ class Page(NamedTuple):
         return chosen, self._token(places[-1] + 1)
 
     def _token(self, count: int) -> bytes:
-        return token_for(self.offset + count).encode()
+        return token_for(self.offset + count)
 
 
 def search(asked: Asked) -> Page:

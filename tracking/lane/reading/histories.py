@@ -8,6 +8,7 @@ from typing import NamedTuple
 from studio.accounts.permissions import Level
 from tracking.lane import wires
 from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.reading import told
 from tracking.lane.reading.asked import (
     Asked,
     fields,
@@ -56,11 +57,8 @@ class History(NamedTuple):
         if (seen.level or 0) < Level.READ:
             raise Elsewhere
         found, is_more = rows[0][-2:]
-        parts = [b'"metrics":%b' % found] if found else []
-        if is_more:
-            assert self.most is not None
-            parts += [b'"next_page_token":"%b"' % token_for(self.offset + self.most).encode()]
-        return Done(seen, b"{%b}" % b",".join(parts))
+        token = token_for(self.offset + (self.most or 0)) if is_more else None
+        return Done(seen, told.page(b"metrics", *filter(None, [found]), token=token))
 
 
 def history(asked: Asked) -> History:
@@ -91,8 +89,8 @@ def _history(by_token: bool, is_page: bool) -> bytes:
         is_more = "(SELECT count(*) > %(most)s FROM page)"
     else:
         found, is_more = listed(point, f"({points}) m"), "false"
-    told = [*SEEN, f"convert_to({found}, 'UTF8')", is_more]
-    return statement(steps, told, "asker a LEFT JOIN run ON true")
+    row = [*SEEN, f"convert_to({found}, 'UTF8')", is_more]
+    return statement(steps, row, "asker a LEFT JOIN run ON true")
 
 
 class Bulk(NamedTuple):
@@ -106,7 +104,7 @@ class Bulk(NamedTuple):
         """Raises Stranger, Elsewhere and psycopg.Error."""
         given = {"runs": self.run_ids, "key": self.key, "most": self.most}
         seen, found = _of_runs(asker, _bulk(asker.by_token), given)
-        return Done(seen, b'{"metrics":%b}' % (found or b"[]"))
+        return Done(seen, told.page(b"metrics", found or b"[]"))
 
 
 def bulk(asked: Asked) -> Bulk:
@@ -149,7 +147,7 @@ class Interval(NamedTuple):
             "last": last,
         }
         seen, found = _of_runs(asker, _interval(asker.by_token), given)
-        return Done(seen, b'{"metrics":%b}' % found if found else b"{}")
+        return Done(seen, told.page(b"metrics", *filter(None, [found])))
 
 
 def interval(asked: Asked) -> Interval:
@@ -207,8 +205,8 @@ def _of_runs(asker: Asker, statement: bytes, given: dict[str, object]) -> tuple[
 
 def _asking_runs(by_token: bool, found: str) -> bytes:
     steps = {"asker": asker(by_token), "runs_asked": _RUNS}
-    told = [*WHO, "runs_asked.known::int8", "runs_asked.level", f"convert_to({found}, 'UTF8')"]
-    return statement(steps, told, "asker a, runs_asked")
+    row = [*WHO, "runs_asked.known::int8", "runs_asked.level", f"convert_to({found}, 'UTF8')"]
+    return statement(steps, row, "asker a, runs_asked")
 
 
 def _distinct(sent: dict[str, list[str]], name: str) -> list[str]:

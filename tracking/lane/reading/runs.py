@@ -12,6 +12,7 @@ from studio.accounts.permissions import Level
 from studio.lib.errors import Invalid
 from tracking.lane import wires
 from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.reading import told
 from tracking.lane.reading.asked import (
     STAGES,
     Asked,
@@ -92,11 +93,9 @@ class Page(NamedTuple):
             ids = [run_id for (run_id,) in found[: self.most]]
             given = {"runs": ids, "hides_models": sight.hides_models}
             runs = [run for (run,) in reader.rows(_MANY, given, again=True)] if found else []
-        parts = [b'"runs":[%b]' % b",".join(runs)] if runs else []
-        if len(found) > self.most:
-            token = token_for(self.offset + self.most)
-            parts += [b'"next_page_token":"%b"' % token.encode()]
-        return Done(sight.seen, b"{%b}" % b",".join(parts))
+        token = token_for(self.offset + self.most) if len(found) > self.most else None
+        pieces = [b"[", b",".join(runs), b"]"] if runs else []
+        return Done(sight.seen, told.page(b"runs", *pieces, token=token))
 
 
 class Refused(NamedTuple):
@@ -108,8 +107,8 @@ class Refused(NamedTuple):
         """Raises Stranger and psycopg.Error, and MlflowException that shows the place of the mistake."""
         with wires.reader() as reader:
             runs_seen(reader, asker, [])
-        told = "\n".join(filter(None, [self.mistake.message, self.mistake.detail]))
-        raise MlflowException(told, INVALID_PARAMETER_VALUE)
+        words = filter(None, [self.mistake.message, self.mistake.detail])
+        raise MlflowException("\n".join(words), INVALID_PARAMETER_VALUE)
 
 
 def search(asked: Asked) -> Page | Refused:

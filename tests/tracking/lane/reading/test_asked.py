@@ -52,7 +52,7 @@ def test_a_search_is_read_with_what_mlflow_takes_for_absent() -> None:
     page = page_of({"experiment_ids": ["1", "12"]})
     assert (page.search.experiments, page.search.stages) == ([1, 12], ["active"])
     assert (page.most, page.offset) == (1000, 0)
-    given = {"max_results": 7, "page_token": token_for(14), "run_view_type": "ALL"}
+    given = {"max_results": 7, "page_token": token_for(14).decode(), "run_view_type": "ALL"}
     page = page_of({"experiment_ids": ["1"], **given})
     assert (page.most, page.offset, page.search.stages) == (7, 14, ["active", "deleted"])
 
