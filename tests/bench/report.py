@@ -71,7 +71,7 @@ def _table(results: Sequence[Measured]) -> str:
             [
                 f"{one.name}, {one.unit}",
                 f"{one.rates[STUDIO]:,.0f}",
-                *(one.told(side) for side in others),
+                *(one.told(side) if side in one.rates else "" for side in others),
             ]
             for one in compared
         ]

@@ -49,16 +49,27 @@ class History(NamedTuple):
 
     def answer(self, asker: Asker) -> Done:
         """Raises Stranger, Elsewhere and psycopg.Error."""
-        given = {"run": self.run_id, "key": self.key, "most": self.most, "offset": self.offset}
-        statement = _history(asker.by_token, self.most is not None)
+        most = _LONGEST - 1 if self.most is None else self.most
+        limit = None if self.most is None else most + 1
+        given = {
+            "run": self.run_id,
+            "key": self.key,
+            "most": most,
+            "limit": limit,
+            "offset": self.offset,
+        }
         with wires.reader() as reader:
-            rows = reader.rows(statement, asker.given | given, again=True)
-        seen = Seen.of(rows[0] if rows else None)
-        if (seen.level or 0) < Level.READ:
-            raise Elsewhere
-        found, is_more = rows[0][-2:]
-        token = token_for(self.offset + (self.most or 0)) if is_more else None
-        return Done(seen, told.page(b"metrics", *filter(None, [found]), token=token))
+            rows = reader.rows(
+                _whose(asker.by_token), asker.given | {"run": self.run_id}, again=True
+            )
+            seen = Seen.of(rows[0] if rows else None)
+            if (seen.level or 0) < Level.READ:
+                raise Elsewhere
+            found = reader.rows(_HISTORY, given, again=True)
+        token = token_for(self.offset + most) if sum(count for _, count in found) > most else None
+        pieces = [part for piece, _ in found if piece for part in (b",", piece)]
+        listed = [b"[", *pieces[1:], b"]"] if pieces else []
+        return Done(seen, told.page(b"metrics", *listed, token=token))
 
 
 def history(asked: Asked) -> History:
@@ -71,26 +82,24 @@ def history(asked: Asked) -> History:
 
 
 @cache
-def _history(by_token: bool, is_page: bool) -> bytes:
-    points = """
-        SELECT m.* FROM metrics m, run
-        WHERE run.level >= 1 AND m.run_uuid = run.run_uuid AND m.key = %(key)s
-        ORDER BY m.timestamp, m.step, m.value, m.is_nan OFFSET %(offset)s
-    """
-    point = record(
-        {"key": _KEY, "value": metric_number("m")}, {"timestamp": "m.timestamp", "step": "m.step"}
+def _whose(by_token: bool) -> bytes:
+    return statement(
+        {"asker": asker(by_token), "run": RUN}, [*SEEN], "asker a LEFT JOIN run ON true"
     )
-    steps = {"asker": asker(by_token), "run": RUN}
-    if is_page:
-        steps["page"] = (
-            f"SELECT *, row_number() OVER () AS place FROM ({points} LIMIT %(most)s + 1) m"  # noqa: S608
-        )
-        found = listed(point, "page m WHERE place <= %(most)s")
-        is_more = "(SELECT count(*) > %(most)s FROM page)"
-    else:
-        found, is_more = listed(point, f"({points}) m"), "false"
-    row = [*SEEN, f"convert_to({found}, 'UTF8')", is_more]
-    return statement(steps, row, "asker a LEFT JOIN run ON true")
+
+
+_POINT = record(
+    {"key": _KEY, "value": metric_number("m")}, {"timestamp": "m.timestamp", "step": "m.step"}
+)
+# In pieces, each with the number of its points: the driver keeps room for the longest that it was ever sent.
+_PIECE = 10_000  # points
+_HISTORY = f"""
+    SELECT convert_to(string_agg({_POINT}, ',' ORDER BY place) FILTER (WHERE place < %(most)s), 'UTF8'), count(*)
+    FROM (SELECT p.*, row_number() OVER () - 1 AS place
+          FROM (SELECT * FROM metrics WHERE run_uuid = %(run)s AND key = %(key)s
+                ORDER BY timestamp, step, value, is_nan LIMIT %(limit)s OFFSET %(offset)s) p) m
+    GROUP BY place / {_PIECE} ORDER BY place / {_PIECE}
+""".encode()  # noqa: S608 - constants
 
 
 class Bulk(NamedTuple):

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 from unittest.mock import patch
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -29,6 +30,7 @@ from tracking.sql import Sql
 
 MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., Run]
+Wire = psycopg.Connection[Any]
 
 
 @pytest.fixture
@@ -114,6 +116,24 @@ def test_points_are_told_in_their_order_and_page_by_page(reader: User, run: Run)
         token = page.get("next_page_token")
         more = {"max_results": "2", "page_token": token} if token else {}
     assert pages == whole
+
+
+@pytest.mark.parametrize("most", [9_999, 10_000, 10_001, 20_000, 20_049, 20_050, 30_000])
+def test_a_long_history_is_told_whole_and_in_order(
+    reader: User, run: Run, wire: Wire, most: int
+) -> None:
+    """It comes from PostgreSQL in pieces."""
+    wire.execute(
+        "INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid)"
+        " SELECT 'k', n, 1, n, false, %s FROM generate_series(20049, 0, -1) n",
+        [run.pk],
+    )
+    asked = {"run_id": run.pk, "metric_key": "k"}
+    whole = told(ask(reader, "metrics/get-history", **asked))
+    assert [each["step"] for each in whole["metrics"]] == list(range(20_050))
+    page = told(ask(reader, "metrics/get-history", **asked, max_results=str(most)))
+    assert page["metrics"] == whole["metrics"][:most]
+    assert ("next_page_token" in page) == (most < 20_050)
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 6, 7, 8, 13, 14, 15, 100])

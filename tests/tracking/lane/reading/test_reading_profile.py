@@ -52,7 +52,7 @@ COSTS = {
     "experiments/search": 4,
     "runs/get": 1,
     "runs/search": 3,
-    "metrics/get-history": 1,
+    "metrics/get-history": 2,
     "metrics/get-history-bulk": 1,
     "metrics/get-history-bulk-interval": 1,
 }
