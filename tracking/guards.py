@@ -16,7 +16,6 @@ def register(table: Table) -> None:
         table.add("PUT", route, before=_upload, streams=True)
         table.add("GET", route, before=_download, streams=True)
         table.add("GET", f"{api}/mlflow/artifacts/list", before=_listing, streams=True)
-    for api in ("/api/2.0", "/ajax-api/2.0"):
         for route in lane.ROUTES:
             table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
         for route, methods in lane.READING.items():

@@ -30,7 +30,6 @@ _ATTRIBUTES = {
     "lifecycle_stage": "lifecycle_stage",
     "run_id": "run_uuid",
     "run_name": "name",
-    "Run Name": "name",
     "start_time": "start_time",
     "status": "status",
     "user_id": "user_id",

@@ -276,3 +276,7 @@ UNREADABLE = [
     (f"attributes.start_time > {'9' * 5000}", "", "Invalid filter"),
     ("dataset.name ILIKE '\\'", "", "must not end with a single \\"),
 ]
+
+# PostgreSQL looks for minutes, and finds that the text does not match.
+SLOW = r"^(a+)(a+)(a+)(a+)x\1\1\2\2\3\3\4\4$"
+SLOW_TEXT = f"{'a' * 300}x{'a' * 601}"

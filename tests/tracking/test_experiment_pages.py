@@ -11,7 +11,10 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from tests.support.pages import Page, page
+from tests.tracking.search_cases import SLOW, SLOW_TEXT
+from tracking import query
 from tracking.models import Experiment, Run
+from tracking.search import TOO_LONG
 
 MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., Run]
@@ -272,3 +275,14 @@ def test_the_number_of_queries_does_not_grow(
         8
     ):  # session, user, experiment, count, runs, params, metrics, tags
         as_alice.get(f"/experiments/{experiment.pk}/", {"filter": "params.n != 'x'"})
+
+
+def test_an_expression_that_is_built_to_be_slow_is_given_up_and_told(
+    as_alice: Client, experiment: Experiment, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(experiment, "slow", params={"slow": SLOW_TEXT})
+    monkeypatch.setattr(query, "PATIENCE", 0.2)
+    read = table(as_alice, experiment, filter=f"params.slow ~ '{SLOW}'")
+    (alert,) = [found.text for found in read.all("div") if found.attributes.get("role") == "alert"]
+    assert TOO_LONG in alert
+    assert runs_of(table(as_alice, experiment)) == ["slow"]

@@ -12,7 +12,7 @@ from mlflow.utils.search_utils import SearchExperimentsUtils
 from studio.accounts.permissions import WORKSPACE, Level
 from studio.lib.errors import Invalid
 from tracking.lane import wires
-from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.asking import Asker, Done, Elsewhere
 from tracking.lane.reading import told
 from tracking.lane.reading.asked import (
     STAGES,
@@ -72,11 +72,7 @@ class One(NamedTuple):
         with wires.reader() as reader:
             given = asker.given | {"wanted": wanted}
             rows = reader.rows(_one(asker.by_token, column), given, again=True)
-        seen = Seen.of(rows[0] if rows else None)
-        found = rows[0][-1]
-        if found is None:
-            raise Elsewhere
-        return Done(seen, b'{"experiment":%b}' % found)
+        return told.one(b"experiment", rows)
 
 
 def get(asked: Asked) -> One:

@@ -11,7 +11,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from studio.accounts.permissions import Level
 from studio.lib.errors import Invalid
 from tracking.lane import wires
-from tracking.lane.asking import Asker, Done, Elsewhere, Seen
+from tracking.lane.asking import Asker, Done, Elsewhere
 from tracking.lane.reading import told
 from tracking.lane.reading.asked import (
     STAGES,
@@ -58,11 +58,7 @@ class One(NamedTuple):
         """Raises Stranger, Elsewhere and psycopg.Error."""
         with wires.reader() as reader:
             rows = reader.rows(_one(asker.by_token), asker.given | {"run": self.run_id}, again=True)
-        seen = Seen.of(rows[0] if rows else None)
-        found = rows[0][-1]
-        if found is None:
-            raise Elsewhere
-        return Done(seen, b'{"run":%b}' % found)
+        return told.one(b"run", rows)
 
 
 def get(asked: Asked) -> One:

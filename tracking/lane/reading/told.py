@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from tracking.lane.asking import Done, Elsewhere, Seen
+
+
+def one(name: bytes, rows: Sequence[Sequence[Any]]) -> Done:
+    """An object with the JSON that ends the one row. Raises Stranger, and Elsewhere where nothing is to be seen."""
+    seen = Seen.of(rows[0] if rows else None)
+    found = rows[0][-1]
+    if found is None:
+        raise Elsewhere
+    return Done(seen, page(name, found))
+
 
 def page(name: bytes, *pieces: bytes, token: bytes | None = None) -> bytes:
-    """An object with a list of this name, which the pieces are, and the token of the next page; each, if there is one."""
+    """An object with a field of this name, a list mostly, which the pieces are, and the token of the next page; each, if there is one."""
     parts = [b'"', name, b'":', *pieces] if pieces else []
     if token is not None:
         parts += [b"," if pieces else b"", b'"next_page_token":"', token, b'"']

@@ -19,6 +19,7 @@ from studio.lib.errors import Invalid
 from studio.mlflow.guards import TABLE
 from tests.support.grants import grant_mlflow
 from tests.tracking.lane.reading.test_reading_profile import ask
+from tests.tracking.search_cases import SLOW, SLOW_TEXT
 from tracking import lane
 from tracking.lane import guarded, wires
 from tracking.lane.answers import Asker
@@ -177,13 +178,19 @@ def test_a_mistake_is_told_to_nobody_who_may_not_ask() -> None:
         Refused(Invalid("told")).answer(Asker("no such digest"))
 
 
-def test_what_takes_too_long_is_given_up_and_told(reader: User, run: Run) -> None:
-    def slow(self: Any, statement: Sql) -> Any:
-        self.wire.execute("SET statement_timeout = 1")
-        return self.rows(b"SELECT pg_sleep(9)", ())
+def test_an_expression_that_is_built_to_be_slow_is_given_up_and_told(
+    reader: User, run: Run, make_run: MakeRun
+) -> None:
+    make_run(run.experiment, params={"slow": SLOW_TEXT})
+    fetch = wires.Reader.fetch
 
-    with patch.object(wires.Reader, "fetch", slow):
-        answer = ask(reader, "runs/search", "POST", experiment_ids=[str(run.experiment_id)])
+    def impatient(self: wires.Reader, statement: Sql) -> list[wires.Row]:
+        self.wire.execute("SET statement_timeout = '200ms'")
+        return fetch(self, statement)
+
+    asked = {"experiment_ids": [str(run.experiment_id)], "filter": f"params.slow ~ '{SLOW}'"}
+    with patch.object(wires.Reader, "fetch", impatient):
+        answer = ask(reader, "runs/search", "POST", **asked)
     assert answer.status == 400
     assert json.loads(answer.body)["message"] == TOO_LONG
 
