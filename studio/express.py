@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -20,6 +20,7 @@ from studio.accounts.credentials import token_in
 from studio.health.counters import WEB
 from studio.health.middleware import tell
 from studio.health.routes import REFUSED
+from studio.lane import LANES, PREFIXES, entry, guarded
 from studio.lib import proxies, request_ids
 from studio.lib.bodies import length_of, read_body, replace
 from studio.lib.errors import StudioError
@@ -27,8 +28,6 @@ from studio.lib.http import mlflow_error
 from studio.lib.secrets import digest
 from studio.mlflow.guards import TABLE, refusal
 from studio.mlflow.routes import mlflow_route
-from tracking import lane
-from tracking.lane import entry, guarded
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 # As Studio answers on every route of MLflow's: data, never a document of this site.
@@ -51,8 +50,8 @@ def answered(environ: dict[str, Any], start_response: StartResponse) -> list[byt
     """The answer of the lane. None: this goes the long way, and what was read of it can be read again."""
     path = environ["PATH_INFO"]
     method = environ["REQUEST_METHOD"]
-    route = _routes().get((method, path))
-    if route is None:
+    to = _routes().get((method, path))
+    if to is None:
         return None
     length = length_of(environ)
     if length is None or length > _LONGEST:
@@ -66,7 +65,7 @@ def answered(environ: dict[str, Any], start_response: StartResponse) -> list[byt
     began = perf_counter()
     known = request_ids.begin(environ.get("HTTP_X_REQUEST_ID", ""))
     with WEB.in_flight:
-        told = _told(environ, route, *found)
+        told = _told(environ, to, *found)
     if told is None:
         return None
     status, content, content_type = told
@@ -83,13 +82,25 @@ def answered(environ: dict[str, Any], start_response: StartResponse) -> list[byt
     return [content]
 
 
+class _Address(NamedTuple):
+    """A route of the lane, and whether it reads."""
+
+    route: str
+    reads: bool
+
+
 @cache
-def _routes() -> dict[tuple[str, str], str]:
+def _routes() -> dict[tuple[str, str], _Address]:
     """The lane's routes by method and path. One that has further guards goes through Django, where guards are."""
-    asked = [("POST", route) for route in lane.ROUTES]
-    asked += [(method, route) for route, methods in lane.READING.items() for method in methods]
-    named = {(method, prefix + route): route for prefix in lane.PREFIXES for method, route in asked}
-    return {address: route for address, route in named.items() if _is_the_lanes(*address)}
+    asked = [("POST", _Address(route, reads=False)) for lane in LANES for route in lane.writing]
+    asked += [
+        (method, _Address(route, reads=True))
+        for lane in LANES
+        for route, methods in lane.reading.items()
+        for method in methods
+    ]
+    named = {(method, prefix + to.route): to for prefix in PREFIXES for method, to in asked}
+    return {address: to for address, to in named.items() if _is_the_lanes(*address)}
 
 
 def _is_the_lanes(method: str, path: str) -> bool:
@@ -107,7 +118,7 @@ def _is_ours(host: str) -> bool:
 
 
 def _told(
-    environ: dict[str, Any], route: str, token: str, username: str | None
+    environ: dict[str, Any], to: _Address, token: str, username: str | None
 ) -> tuple[int, bytes, str] | None:
     """Status, content and its type. None: the token lets nobody in."""
     try:
@@ -119,11 +130,11 @@ def _told(
         refused = mlflow_error("BAD_REQUEST", str(failure), 400)
         return refused.status_code, refused.content, "application/json"
     kind, key = environ.get("CONTENT_TYPE"), digest(token)
-    if route in lane.READING:
+    if to.reads:
         asked = (environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""), raw, kind)
-        told = entry.look(route, key, username, asked)
+        told = entry.look(to.route, key, username, asked)
     else:
-        told = entry.answer(route, key, username, raw, kind)
+        told = entry.answer(to.route, key, username, raw, kind)
     if told is None:
         replace(environ, raw)
     return told

@@ -47,9 +47,9 @@ def _refused(
 
 from studio import express  # noqa: E402 - once Django is set up
 from studio.health.counters import SHARED, WEB  # noqa: E402
+from studio.lane import entry  # noqa: E402
 from studio.mlflow.guards import refusal  # noqa: E402
 from tracking import activity  # noqa: E402
-from tracking.lane import entry  # noqa: E402
 
 heartbeat.start("web", WEB.windows, news=[activity.write])
 SHARED.keep_writing()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from studio.lib.errors import Invalid
+from studio.lib.sql import Sql, compared, every, some
 from tracking.language.tree import And, Comparison, Node, Not, Or
-from tracking.sql import TABLES, Sql, attribute, compared, every, some
+from tracking.sql import TABLES, attribute
 
 RUN_NAME_TAG = "mlflow.runName"
 _CONTEXT_TAG = "mlflow.data.context"

@@ -23,14 +23,15 @@ from mlflow.utils.mime_type_utils import _guess_mime_type
 
 from studio.accounts.models import User
 from studio.accounts.permissions import Level, mlflow_level_on
+from studio.lane.asked import Asked, fields, text
+from studio.lane.asking import Elsewhere
+from studio.lane.messages import Body
 from studio.lib import artifacts
 from studio.lib.errors import StudioError
 from studio.lib.folders import Entry, Opened
 from studio.lib.home import STORE_ID
 from studio.mlflow.guards import Call
-from tracking.lane.asking import Elsewhere
-from tracking.lane.messages import Body
-from tracking.lane.reading.asked import Asked, fields, run_of, text
+from tracking.lane.reading.named import run_of
 from tracking.models import Run
 from tracking.uploads import Owner, canonical
 

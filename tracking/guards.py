@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.http import HttpResponse, HttpResponseBase
 
+from studio.lane import guarded
 from studio.lib.imports import load
 from studio.mlflow.guards import Call, Table
-from tracking import lane
-from tracking.lane import guarded
+from tracking.lane import LANE
 
 
 def register(table: Table) -> None:
@@ -16,13 +16,7 @@ def register(table: Table) -> None:
         table.add("PUT", route, before=_upload, streams=True)
         table.add("GET", route, before=_download, streams=True)
         table.add("GET", f"{api}/mlflow/artifacts/list", before=_listing, streams=True)
-        for route in lane.ROUTES:
-            table.add("POST", f"{api}/{route}", before=guarded.answered, streams=True)
-        for route, methods in lane.READING.items():
-            if route in lane.OF_PAGES and api == "/api/2.0":
-                continue
-            for method in methods:
-                table.add(method, f"{api}/{route}", before=guarded.looked_up, streams=True)
+    guarded.register(table, LANE)
 
 
 def _upload(call: Call) -> HttpResponse | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from studio.lib.errors import Invalid
+from studio.lib.sql import Sql
 from tracking.parser import Order
-from tracking.sql import TABLES, Sql, attribute
+from tracking.sql import TABLES, attribute
 
 
 class Ordering(NamedTuple):

@@ -18,6 +18,7 @@ from psycopg.errors import QueryCanceled
 
 from studio.accounts.permissions import Level
 from studio.lib.errors import Invalid
+from studio.lib.sql import PATIENCE, TOO_LONG, Sql
 from tracking.models import (
     ACTIVE,
     Dataset,
@@ -32,8 +33,7 @@ from tracking.models import (
     Tag,
 )
 from tracking.parser import parse_order
-from tracking.search import PATIENCE, TOO_LONG, Search
-from tracking.sql import Sql
+from tracking.search import Search
 
 PAGE = 50
 # Of the keys on a page of runs, those shown as columns: the most common ones.

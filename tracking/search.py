@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from studio.lib.sql import Sql, every
 from tracking import conditions
 from tracking.orders import Ordering, leading, ordering
 from tracking.parser import Order, parse_filter
-from tracking.sql import Sql, every
 
-PATIENCE = 30  # seconds, after which a search is broken off
-TOO_LONG = (
-    f"This search was given up after {PATIENCE} seconds. Narrow it: by fewer experiments, by a condition that leaves "
-    "fewer runs, or by a simpler pattern."
-)
 # A page that ends so early is worth a look at the leading runs alone.
 _EARLY = 500
 _Row = TypeVar("_Row")

@@ -29,9 +29,9 @@ from tests.bench.sides import Side
 from tests.bench.writes import NUMBERS, ROWS, Row, Written, check
 from tests.support.live import Studio
 from tests.support.sent import noted
-from tracking.lane.answers import answer
-from tracking.lane.asking import Asker
-from tracking.lane.messages import Body
+from studio.lane.answers import answer
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 
 NAME = "the same SQL in psql"
 _NOTED = "12345678"  # the number in the statements that were noted

@@ -14,10 +14,10 @@ from tests.differential.cast import ADMIN
 from tests.differential.lanes import Fast
 from tests.differential.requests import good
 from tests.support.live import PASSWORD, Studio
-from tracking.lane import ROUTES
+from tracking.lane import LANE
 
 CASES = [
-    *(good(route) for route in ROUTES),
+    *(good(route) for route in LANE.writing),
     log_metric("a//b", 1),
     log_metric("a", 1, run_id="f" * 32),
     log_batch(metrics="x"),
@@ -41,13 +41,13 @@ def test_a_browser_is_answered_as_mlflow_answers(arena: Arena, live: Studio, pre
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
 def test_other_methods_are_answered_as_mlflow_answers(arena: Arena, method: str) -> None:
-    cases = [replace(good(route), name=method, method=method) for route in ROUTES]
+    cases = [replace(good(route), name=method, method=method) for route in LANE.writing]
     arena.compare(map(alone, cases))
 
 
 @pytest.mark.parametrize("version", ["/api/1.0", "/api/3.0", "/ajax-api/3.0"])
 def test_other_versions_are_answered_as_mlflow_answers(arena: Arena, version: str) -> None:
-    arena.compare(alone(good(route).below(version)) for route in ROUTES)
+    arena.compare(alone(good(route).below(version)) for route in LANE.writing)
 
 
 def browser(live: Studio) -> dict[str, str]:
@@ -73,4 +73,4 @@ def test_a_foreign_page_cannot_write_with_a_browsers_session(arena: Arena, live:
 
 
 def written_by_admin() -> list[Case]:
-    return [good(route) for route in ROUTES]
+    return [good(route) for route in LANE.writing]

@@ -7,14 +7,14 @@ import pytest
 from tests.differential import bodies, fields
 from tests.differential.arena import Arena
 from tests.differential.cases import alone
-from tracking.lane import ROUTES
+from tracking.lane import LANE
 
 # Of what training sends most every value; of the others every second, in turn with the route's next field, since
 # they are read by the same few lines.
 WHOLE = ("mlflow/runs/log-metric", "mlflow/runs/log-batch")
 FIELDS = [
     (route, path, slice(None) if route in WHOLE else slice(place % 2, None, 2))
-    for route in ROUTES
+    for route in LANE.writing
     for place, path in enumerate(fields.fields_of(route))
 ]
 # Every kind of body where its reader is another: one that crashes on none, and who is asked before it is read.
@@ -23,7 +23,7 @@ THOROUGHLY = [
     ("mlflow/runs/log-metric", "editor"),
     ("mlflow/runs/create", "editor"),
 ]
-BODIES = [(route, "admin", False) for route in ROUTES if (route, "admin") not in THOROUGHLY]
+BODIES = [(route, "admin", False) for route in LANE.writing if (route, "admin") not in THOROUGHLY]
 BODIES += [
     (route, "editor", False)
     for route in ("mlflow/experiments/create", "mlflow/runs/set-tag", "mlflow/runs/log-inputs")

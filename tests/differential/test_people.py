@@ -9,13 +9,13 @@ import pytest
 from tests.differential.arena import Arena
 from tests.differential.cases import Expected, alone
 from tests.differential.stories import people
-from tracking.lane import ROUTES
+from tracking.lane import LANE
 
 # Nothing has to be there when an experiment is made.
 EXCEPT = {"mlflow/experiments/create": {Expected.NOT_FOUND}}
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", LANE.writing)
 def test_both_lanes_say_the_same_to_everybody(arena: Arena, route: str) -> None:
     arena.compare(map(alone, people.cases_of(route)))
 
@@ -32,4 +32,4 @@ def test_every_fast_route_is_shown_to_succeed_and_to_fail_in_each_way(arena: Are
         assert str(pair.reference.status) == pair.case.expected, pair.case
         assert arena.allows(pair), pair
         shown[pair.case.route].add(pair.case.expected)
-    assert shown == {route: set(Expected) - EXCEPT.get(route, set()) for route in ROUTES}
+    assert shown == {route: set(Expected) - EXCEPT.get(route, set()) for route in LANE.writing}

@@ -10,9 +10,9 @@ import orjson
 import psycopg
 from psycopg import sql
 
-from tracking.lane.answers import Answer, answer
-from tracking.lane.asking import Asker
-from tracking.lane.messages import Body
+from studio.lane.answers import Answer, answer
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 from tracking.models import LoggedModel, Run
 
 Wire = psycopg.Connection[Any]

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import psycopg
 from psycopg import sql
 
-from tracking.lane import wires
+from studio.lane import wires
 
 _PARAMETER = r"%\((\w+)\)s"
 

@@ -10,11 +10,11 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from studio.lib.sql import TOO_LONG
 from tests.support.pages import Page, page
 from tests.tracking.search_cases import SLOW, SLOW_TEXT
 from tracking import query
 from tracking.models import Experiment, Run
-from tracking.search import TOO_LONG
 
 MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., Run]

@@ -13,6 +13,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from studio.lib.database import sqlalchemy_url
 from studio.lib.errors import Invalid
+from studio.lib.sql import Sql
 from tests.support import rows
 from tests.tracking.search_cases import (
     ADMITTED,
@@ -26,7 +27,6 @@ from tests.tracking.search_cases import (
 from tracking.models import Dataset, Experiment, Input, InputTag, Run, Tag
 from tracking.parser import parse_order
 from tracking.search import Search
-from tracking.sql import Sql
 
 Answer = tuple[str, list[str] | str]
 

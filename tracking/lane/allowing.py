@@ -9,10 +9,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from studio.accounts.permissions import Level
-from studio.mlflow.guards import JSON
-from tracking.lane import wires
-from tracking.lane.asking import Asker, Denied, Seen
-from tracking.lane.messages import (
+from studio.lane import wires
+from studio.lane.asking import Asker, Denied, Seen
+from studio.lane.messages import (
     Body,
     decoded,
     decoded_twice,
@@ -20,8 +19,10 @@ from tracking.lane.messages import (
     must_be_json,
     refuse_two_spellings,
 )
-from tracking.lane.statements import asker as asking_subquery
-from tracking.lane.statements import statement, writing
+from studio.lane.statements import asker as asking_subquery
+from studio.lane.statements import statement
+from studio.mlflow.guards import JSON
+from tracking.lane.statements import writing
 
 # To make a run takes EDIT on its experiment, and no DENY on runs. It need not exist, for whom `*` is granted.
 CREATES_RUN = """CASE WHEN a.is_superuser THEN 4

@@ -11,8 +11,8 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 from mlflow.protos.service_pb2 import DeleteTag, UpdateRun
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from tracking.lane.asking import Asker, Done
-from tracking.lane.messages import Body, fields_of, is_present, is_text, is_whole, message_of
+from studio.lane.asking import Asker, Done
+from studio.lane.messages import Body, fields_of, is_present, is_text, is_whole, message_of
 from tracking.lane.writing import columns, store
 
 _UPDATE = {

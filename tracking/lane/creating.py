@@ -17,15 +17,15 @@ from mlflow.utils.uri import append_to_uri_path
 from mlflow.utils.validation import _parse_experiment_id
 
 from studio.accounts.permissions import Level
+from studio.lane import wires
+from studio.lane.asking import Asker, Denied, Done, Seen
+from studio.lane.messages import Body, fields_of, is_text, is_whole, message_of
+from studio.lane.statements import asker as asking_subquery
+from studio.lane.statements import statement
 from tracking import activity
-from tracking.lane import wires
 from tracking.lane.allowing import CREATES_RUN
 from tracking.lane.arrays import literal
-from tracking.lane.asking import Asker, Denied, Done, Seen
 from tracking.lane.changing import info_of
-from tracking.lane.messages import Body, fields_of, is_text, is_whole, message_of
-from tracking.lane.statements import asker as asking_subquery
-from tracking.lane.statements import statement
 from tracking.models import ACTIVE
 
 _CHECKS = {"experiment_id": [is_text], "start_time": [is_whole], "run_name": [is_text]}

@@ -28,11 +28,9 @@ from mlflow.utils.validation import (
 )
 
 from studio.accounts.permissions import Level
-from tracking.lane import wires
-from tracking.lane.allowing import CREATES_EXPERIMENT
-from tracking.lane.arrays import literal
-from tracking.lane.asking import Asker, Denied, Done, Seen
-from tracking.lane.messages import (
+from studio.lane import wires
+from studio.lane.asking import Asker, Denied, Done, Seen
+from studio.lane.messages import (
     Body,
     fields_of,
     is_list,
@@ -41,8 +39,10 @@ from tracking.lane.messages import (
     message_of,
     refused,
 )
-from tracking.lane.statements import asker as asking_subquery
-from tracking.lane.statements import statement
+from studio.lane.statements import asker as asking_subquery
+from studio.lane.statements import statement
+from tracking.lane.allowing import CREATES_EXPERIMENT
+from tracking.lane.arrays import literal
 from tracking.models import DELETED
 
 _CHECKS = {

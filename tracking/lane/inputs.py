@@ -13,9 +13,9 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.protos.service_pb2 import LogInputs
 from mlflow.utils.validation import _validate_dataset_inputs, _validate_run_id
 
+from studio.lane.asking import Asker, Done
+from studio.lane.messages import Body, fields_of, is_list, is_present, is_text, message_of
 from tracking.lane.arrays import literal
-from tracking.lane.asking import Asker, Done
-from tracking.lane.messages import Body, fields_of, is_list, is_present, is_text, message_of
 from tracking.lane.writing import store
 
 _CHECKS = {"run_id": [is_present, is_text], "datasets": [is_list], "models": [is_list]}

@@ -19,9 +19,8 @@ from mlflow.utils.validation import (
     _validate_tag,
 )
 
-from tracking.lane import modelled, points
-from tracking.lane.asking import Asker, Done
-from tracking.lane.messages import (
+from studio.lane.asking import Asker, Done
+from studio.lane.messages import (
     Body,
     Checks,
     each_has,
@@ -34,6 +33,7 @@ from tracking.lane.messages import (
     message_of,
     quickly,
 )
+from tracking.lane import modelled, points
 from tracking.lane.writing import Clash, Written
 
 _NAMED: Checks = {"run_id": [is_present, is_text], "key": [is_present, is_text]}

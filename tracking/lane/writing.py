@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
 from studio.accounts.permissions import Level
+from studio.lane import wires
+from studio.lane.asking import Asker, Denied, Done, Seen
 from tracking import activity
-from tracking.lane import modelled, wires
+from tracking.lane import modelled
 from tracking.lane.arrays import literal
-from tracking.lane.asking import Asker, Denied, Done, Seen
 from tracking.lane.modelled import ModelPoint
 from tracking.lane.points import Points
 from tracking.lane.statements import SEEN, told_by, writing
+from tracking.models import ACTIVE
 
 Parts = dict[str, dict[str, Any]]
 
@@ -33,7 +35,7 @@ def store(asker: Asker, run_id: str, parts: Parts) -> tuple[Seen, dict[str, Any]
     told = dict(zip(told_by(*parts), row[len(SEEN) :], strict=True))
     if not seen.is_superuser and told.get("models_level", Level.EDIT) < Level.EDIT:
         raise Denied
-    seen.must_be_open(run_id)
+    _must_be_open(seen, run_id)
     if told.get("clash") is not None:
         raise Clash(run_id, told["clash"])
     if not told.get("models_known", True):
@@ -42,6 +44,17 @@ def store(asker: Asker, run_id: str, parts: Parts) -> tuple[Seen, dict[str, Any]
         raise modelled.taken()
     activity.note(run_id)
     return seen, told
+
+
+def _must_be_open(seen: Seen, run_id: str) -> None:
+    """Raises Denied for who may not change the run, and MlflowException where there is none, or it takes nothing more."""
+    if not seen.is_superuser and (seen.level or 0) < Level.EDIT:
+        raise Denied
+    if seen.stage is None:
+        raise MlflowException(f"Run with id={run_id} not found", RESOURCE_DOES_NOT_EXIST)
+    if seen.stage != ACTIVE:
+        told = f"The run {run_id} must be in the 'active' state. Current state is {seen.stage}."
+        raise MlflowException(told, INVALID_PARAMETER_VALUE)
 
 
 @dataclass(slots=True)

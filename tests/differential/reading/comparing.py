@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from studio.lane import LANES
 from tests.differential.arena import Arena
 from tests.differential.cases import Case
 from tests.differential.lanes import Answer, Lane
-from tracking.lane import READING
 
 # Lists that MLflow gives in no order, wherever they are not the whole answer.
 _UNORDERED = {"metrics", "params", "tags", "dataset_inputs", "model_inputs", "model_outputs"}
 _PLACE = re.compile(r"\bat 0x[0-9a-f]+")  # of a Python object, in a message
 _SHOWN = 20  # pairs, of those that are wrong
 _MOST = 1500  # characters of an answer
+
+# Of all apps.
+READING = {route: methods for lane in LANES for route, methods in lane.reading.items()}
 
 
 class Pair(NamedTuple):

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from studio.lane import PREFIXES
 from tests.differential.cases import TWINS, Case
 from tests.differential.cast import ADMIN
 from tests.differential.lanes import Fast
 from tests.differential.reading import asks
 from tests.differential.reading.asks import GOOD, GOOD_GET, GOOD_POST, get, named, search
-from tests.differential.reading.comparing import Reading
+from tests.differential.reading.comparing import READING, Reading
 from tests.differential.reading.ids import (
     DELETED,
     DELETED_RUN,
@@ -32,7 +33,6 @@ from tests.differential.reading.ids import (
 )
 from tests.differential.test_addresses import browser
 from tests.support.live import Studio
-from tracking.lane import PREFIXES, READING
 
 
 @pytest.mark.parametrize("case", GOOD, ids=named)

@@ -14,7 +14,7 @@ from tests.differential.cases import Case, Expected
 from tests.differential.cast import EVERYBODY
 from tests.differential.reading import asks
 from tests.differential.reading.asks import GOOD, get, post, search
-from tests.differential.reading.comparing import Reading
+from tests.differential.reading.comparing import READING, Reading
 from tests.differential.reading.ids import (
     BARE,
     DELETED,
@@ -32,7 +32,6 @@ from tests.differential.reading.ids import (
     UNKNOWN_EXPERIMENT,
     UNKNOWN_RUN,
 )
-from tracking.lane import READING
 
 OK, INVALID, REFUSED, MISSING = Expected
 _RUNS = (RUN, SECOND_RUN, FOREIGN_RUN, DELETED_RUN, STRANDED_RUN, UNKNOWN_RUN, "", RUNS[3], RUNS[4], RUNS[7])  # fmt: skip

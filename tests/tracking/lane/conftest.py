@@ -13,11 +13,11 @@ from django.db import connection
 from pytest_django import Settings
 
 from studio.accounts.models import User
+from studio.lane import wires
+from studio.lane.answers import answer
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 from tests.support.databases import url_of
-from tracking.lane import wires
-from tracking.lane.answers import answer
-from tracking.lane.asking import Asker
-from tracking.lane.messages import Body
 
 # With them go all tables that refer to them: runs with all of theirs, logged models, grants.
 _WRITTEN = "experiments, roles, inputs, input_tags"

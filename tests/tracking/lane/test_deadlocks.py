@@ -14,11 +14,11 @@ from django.db import connection
 from psycopg import sql
 
 from studio.accounts.models import User
+from studio.lane.answers import Answer
 from studio.lib.database import embedded_url
 from tests.support.lane import Wire, ask, named_in, pairs
 from tests.support.processes import until
 from tests.support.rows import make_experiment, make_run
-from tracking.lane.answers import Answer
 from tracking.models import Run
 
 

@@ -246,7 +246,7 @@ def test_names_are_any_text(create: Ask, bob: User) -> None:
 
 
 def test_a_user_who_is_not_let_in_makes_nothing(ask: Ask, bob: User) -> None:
-    from tracking.lane.asking import Stranger
+    from studio.lane.asking import Stranger
 
     User.objects.filter(pk=bob.pk).update(is_active=False)
     for body in ({"name": "trees"}, {}):

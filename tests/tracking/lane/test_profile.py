@@ -12,13 +12,13 @@ from django.db import connection
 from django.utils.timezone import now
 
 from studio.accounts.models import AccessToken, User
+from studio.lane.answers import answer
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 from studio.lib.secrets import digest
 from tests.support.grants import grant_mlflow
 from tests.support.sent import Sent, noted
-from tracking import lane
-from tracking.lane.answers import answer
-from tracking.lane.asking import Asker
-from tracking.lane.messages import Body
+from tracking.lane import LANE
 from tracking.models import Experiment, Run
 
 RUNS, EACH = 1_000, 10  # EACH: metrics, params and tags of a run
@@ -76,7 +76,7 @@ def sent(run: Run, token: str) -> dict[str, list[Sent]]:
 
 
 def test_each_route_is_one_statement(sent: dict[str, list[Sent]]) -> None:
-    assert {f"mlflow/{route}" for route in sent} == set(lane.ROUTES)
+    assert {f"mlflow/{route}" for route in sent} == set(LANE.writing)
     assert {route: len(each) for route, each in sent.items()} == dict.fromkeys(sent, 1)
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as some
 from mlflow.exceptions import MlflowException
 
+from studio.lane.messages import Body
 from tracking.lane import points, runs
-from tracking.lane.messages import Body
 from tracking.lane.writing import Written
 
 RUN = "0" * 32

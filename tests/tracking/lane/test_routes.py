@@ -10,13 +10,16 @@ import pytest
 from mlflow.server import handlers
 
 from studio.accounts.models import User
+from studio.lane import answers
+from studio.lane.answers import answer
+from studio.lane.asking import Asker
+from studio.lane.guarded import answered
+from studio.lane.messages import Body
+from studio.lane.routes import Route
 from studio.mlflow.guards import TABLE
-from tracking import lane
-from tracking.lane.answers import answer
-from tracking.lane.asking import Asker
-from tracking.lane.guarded import answered
-from tracking.lane.messages import Body
-from tracking.lane.routes import READERS, Route
+from tracking.lane import LANE
+from tracking.lane.allowing import may_change_run
+from tracking.lane.routes import READERS
 
 
 def handlers_of(route: str) -> list[str]:
@@ -28,16 +31,16 @@ def handlers_of(route: str) -> list[str]:
 
 
 def test_every_route_that_is_announced_is_read() -> None:
-    assert set(READERS) == set(lane.ROUTES)
+    assert set(READERS) == set(LANE.writing)
 
 
 @pytest.mark.parametrize("prefix", ["/api/2.0/", "/ajax-api/2.0/"])
-@pytest.mark.parametrize("route", lane.ROUTES)
+@pytest.mark.parametrize("route", LANE.writing)
 def test_guards_of_others_come_before_the_lanes(route: str, prefix: str) -> None:
     assert TABLE.on("POST", prefix + route)[-1].before is answered
 
 
-@pytest.mark.parametrize("route", lane.ROUTES)
+@pytest.mark.parametrize("route", LANE.writing)
 def test_mlflows_server_raises_no_webhook_there(route: str) -> None:
     """Once it does, the lane has to raise the same."""
     [source] = handlers_of(route)
@@ -57,7 +60,7 @@ def test_a_mistake_of_studios_own_is_told_in_mlflows_form(
     def broken(body: Body) -> NoReturn:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setitem(READERS, "mlflow/runs/set-tag", Route(broken))
+    monkeypatch.setitem(answers.READERS, "mlflow/runs/set-tag", Route(broken, may_change_run))
     told = answer("mlflow/runs/set-tag", Asker(alice.pk), Body(b"{}", "application/json"))
     assert told.status == 500
     assert json.loads(told.body)["error_code"] == "INTERNAL_ERROR"

@@ -15,6 +15,7 @@ import pytest
 from django.db import connection
 
 from studio.accounts.models import User
+from studio.lane.answers import Answer
 from tests.support.databases import url_of
 from tests.support.lane import (
     Point,
@@ -30,7 +31,6 @@ from tests.support.lane import (
 )
 from tests.support.processes import until
 from tests.support.together import NAME, Outcome, Requests, write_together
-from tracking.lane.answers import Answer
 from tracking.models import Experiment, LoggedModel, Run
 
 AtOnce = Callable[..., list[Any]]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from studio.accounts.models import User
+from studio.lane import wires
+from studio.lane.answers import Answer
 from tests.support.lane import Wire, ask, end_sessions
 from tests.support.processes import until
 from tests.support.rows import make_experiment, make_run
-from tracking.lane import wires
-from tracking.lane.answers import Answer
 
 AtOnce = Callable[..., list[Any]]
 

@@ -10,14 +10,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.search_utils import SearchExperimentsUtils
 
 from studio.accounts.permissions import WORKSPACE, Level
-from studio.lib.errors import Invalid
-from tracking.lane import wires
-from tracking.lane.asking import Asker, Done, Elsewhere
-from tracking.lane.reading import told
-from tracking.lane.reading.asked import (
-    STAGES,
+from studio.lane import told, wires
+from studio.lane.asked import (
     Asked,
-    experiment_id,
     fields,
     needed,
     number_of,
@@ -28,11 +23,14 @@ from tracking.lane.reading.asked import (
     token_for,
     whole,
 )
-from tracking.lane.reading.json_sql import listed, quoted, record
+from studio.lane.asking import Asker, Done, Elsewhere
+from studio.lane.json_sql import listed, quoted, record
+from studio.lane.statements import WHO, asker, statement
+from studio.lane.wires import Reader
+from studio.lib.errors import Invalid
+from studio.lib.sql import Sql, compared, every
+from tracking.lane.reading.named import STAGES, experiment_id
 from tracking.lane.reading.seeing import experiments_seen
-from tracking.lane.statements import WHO, asker, statement
-from tracking.lane.wires import Reader
-from tracking.sql import Sql, compared, every
 
 _MOST = 50_000
 _TAG = record({"key": quoted("t.key")}, {"value": quoted("t.value")})

@@ -6,23 +6,23 @@ from functools import cache
 from typing import NamedTuple
 
 from studio.accounts.permissions import Level
-from tracking.lane import wires
-from tracking.lane.asking import Asker, Done, Elsewhere, Seen
-from tracking.lane.reading import told
-from tracking.lane.reading.asked import (
+from studio.lane import told, wires
+from studio.lane.asked import (
     Asked,
     fields,
     needed,
     number_of,
     offset_of,
-    run_of,
     text,
     texts,
     token_for,
     whole,
 )
-from tracking.lane.reading.json_sql import listed, metric_number, quoted, record
-from tracking.lane.statements import RUN, SEEN, WHO, asker, statement
+from studio.lane.asking import Asker, Done, Elsewhere, Seen
+from studio.lane.json_sql import listed, metric_number, quoted, record
+from studio.lane.statements import WHO, asker, statement
+from tracking.lane.reading.named import run_of
+from tracking.lane.statements import RUN, SEEN
 
 _MOST_RUNS = 100
 _MOST_OF_BULK = 25_000  # points in all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracking.lane.reading.json_sql import listed, lists, metric_number, quoted, record
+from studio.lane.json_sql import listed, lists, metric_number, quoted, record
 
 METRIC = record(
     {"key": quoted("m.key"), "value": metric_number("m")},

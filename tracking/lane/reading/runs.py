@@ -9,28 +9,26 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from studio.accounts.permissions import Level
-from studio.lib.errors import Invalid
-from tracking.lane import wires
-from tracking.lane.asking import Asker, Done, Elsewhere
-from tracking.lane.reading import told
-from tracking.lane.reading.asked import (
-    STAGES,
+from studio.lane import told, wires
+from studio.lane.asked import (
     Asked,
-    experiment_id,
     fields,
     number_of,
     offset_of,
     one_of,
-    run_of,
     text,
     texts,
     token_for,
     whole,
 )
+from studio.lane.asking import Asker, Done, Elsewhere
+from studio.lane.statements import asker, statement
+from studio.lib.errors import Invalid
+from tracking.lane.reading.named import STAGES, experiment_id, run_of
 from tracking.lane.reading.run_json import run_json
 from tracking.lane.reading.seeing import runs_seen
 from tracking.lane.statements import RUN as WHICH_RUN
-from tracking.lane.statements import SEEN, asker, statement
+from tracking.lane.statements import SEEN
 from tracking.parser import parse_order
 from tracking.search import Search
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from tracking.lane.asking import Asker, Seen
-from tracking.lane.statements import WHO, statement
-from tracking.lane.statements import asker as asker_subquery
-from tracking.lane.wires import Reader
+from studio.lane.asking import Asker, Seen
+from studio.lane.statements import WHO, statement
+from studio.lane.statements import asker as asker_subquery
+from studio.lane.wires import Reader
 
 _READS = "permission IN ('READ', 'USE', 'EDIT', 'MANAGE')"
 _DENIES = "permission = 'DENY'"

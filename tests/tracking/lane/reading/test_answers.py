@@ -15,19 +15,18 @@ from django.test import Client
 
 from studio import express
 from studio.accounts.models import AccessToken, User
+from studio.lane import guarded, wires
+from studio.lane.answers import Asker
+from studio.lane.asking import Elsewhere, Stranger
 from studio.lib.errors import Invalid
+from studio.lib.sql import TOO_LONG, Sql
 from studio.mlflow.guards import TABLE
 from tests.support.grants import grant_mlflow
 from tests.tracking.lane.reading.test_reading_profile import ask
 from tests.tracking.search_cases import SLOW, SLOW_TEXT
-from tracking import lane
-from tracking.lane import guarded, wires
-from tracking.lane.answers import Asker
-from tracking.lane.asking import Elsewhere, Stranger
+from tracking.lane import LANE
 from tracking.lane.routes import SEEKERS
 from tracking.models import Experiment, Metric, Run
-from tracking.search import TOO_LONG
-from tracking.sql import Sql
 
 MakeExperiment = Callable[..., Experiment]
 MakeRun = Callable[..., Run]
@@ -57,8 +56,8 @@ def told(answer: Any) -> Any:
 
 
 def test_every_route_that_is_announced_is_looked_up_and_guarded() -> None:
-    assert set(SEEKERS) == set(lane.READING)
-    for route, methods in lane.READING.items():
+    assert set(SEEKERS) == set(LANE.reading)
+    for route, methods in LANE.reading.items():
         for method in methods:
             assert TABLE.on(method, f"/ajax-api/2.0/{route}")[-1].before is guarded.looked_up
 
@@ -223,7 +222,7 @@ def test_a_token_is_answered_by_the_short_way(reader: User, run: Run, api: str) 
 
 
 def test_every_reading_route_has_the_short_way() -> None:
-    asked = {(method, route) for route, methods in lane.READING.items() for method in methods}
+    asked = {(method, route) for route, methods in LANE.reading.items() for method in methods}
     short = {(method, path.partition("2.0/")[2]) for method, path in express._routes()}
     assert asked <= short
 

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from tracking.lane.asking import Elsewhere
-from tracking.lane.messages import Body
+from studio.lane.asked import Asked, token_for
+from studio.lane.asking import Elsewhere
+from studio.lane.messages import Body
 from tracking.lane.reading import experiments, histories, runs
-from tracking.lane.reading.asked import Asked, token_for
 
 RUN = "a" * 32
 

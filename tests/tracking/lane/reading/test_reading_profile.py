@@ -12,13 +12,13 @@ import psycopg
 import pytest
 
 from studio.accounts.models import User
+from studio.lane.answers import Answer, look
+from studio.lane.asked import Asked
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 from tests.support.grants import grant_mlflow
 from tests.support.sent import read
-from tracking import lane
-from tracking.lane.answers import Answer, look
-from tracking.lane.asking import Asker
-from tracking.lane.messages import Body
-from tracking.lane.reading.asked import Asked
+from tracking.lane import LANE
 from tracking.models import Experiment, Run
 
 Wire = psycopg.Connection[Any]
@@ -84,7 +84,7 @@ def test_each_route_costs_as_many_statements(
             assert ask(reader, route, **given).status == 200
         counted[route] = len(seen)
     assert counted == COSTS
-    assert {f"mlflow/{route}" for route in COSTS} == set(lane.READING)
+    assert {f"mlflow/{route}" for route in COSTS} == set(LANE.reading)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from psycopg import Connection
 from psycopg_pool import ConnectionPool
 
 from studio.lib import database
-from tracking.search import PATIENCE
-from tracking.sql import Sql
+from studio.lib.sql import PATIENCE, Sql
 
 Row = tuple[Any, ...]
 

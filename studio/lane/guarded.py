@@ -9,13 +9,26 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpResponse
 
+from studio.lane import LANES, Lane, entry
 from studio.lib.bodies import LARGEST, read_body, replace
 from studio.lib.http import mlflow_error
-from studio.mlflow.guards import Call
-from tracking.lane import entry
+from studio.mlflow.guards import Call, Table
 
 if TYPE_CHECKING:
-    from tracking.lane.answers import Answer
+    from studio.lane.answers import Answer
+
+
+def register(table: Table, lane: Lane) -> None:
+    """Put the lane's routes into its table, and the lane before those of MLflow's server."""
+    LANES.append(lane)
+    for api in ("/api/2.0", "/ajax-api/2.0"):
+        for route in lane.writing:
+            table.add("POST", f"{api}/{route}", before=answered, streams=True)
+        for route, methods in lane.reading.items():
+            if route in lane.of_pages and api == "/api/2.0":
+                continue
+            for method in methods:
+                table.add(method, f"{api}/{route}", before=looked_up, streams=True)
 
 
 def answered(call: Call) -> HttpResponse:

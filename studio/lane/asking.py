@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
-
-from studio.accounts.permissions import Level
-from tracking.lane import wires
-from tracking.models import ACTIVE
+from studio.lane import wires
 
 
 class Asker(NamedTuple):
@@ -46,7 +41,7 @@ class Denied(Exception):
 
 
 class Seen(NamedTuple):
-    """What every statement's row begins with. `level` and `stage` are None where the run does not exist.
+    """What every statement's row begins with. `level` and `stage` are a run's, if one is asked about: None where it does not exist.
 
     `token`: its id, where its last use is to be noted again.
     """
@@ -63,20 +58,6 @@ class Seen(NamedTuple):
         if row is None:
             raise Stranger
         return cls._make(row[:5])
-
-    def must_exist(self, run_id: str) -> None:
-        """Raises Denied for who may not change the run, and MlflowException where there is none."""
-        if not self.is_superuser and (self.level or 0) < Level.EDIT:
-            raise Denied
-        if self.stage is None:
-            raise MlflowException(f"Run with id={run_id} not found", RESOURCE_DOES_NOT_EXIST)
-
-    def must_be_open(self, run_id: str) -> None:
-        """As `must_exist`; and raises MlflowException where the run takes nothing more."""
-        self.must_exist(run_id)
-        if self.stage != ACTIVE:
-            told = f"The run {run_id} must be in the 'active' state. Current state is {self.stage}."
-            raise MlflowException(told, INVALID_PARAMETER_VALUE)
 
 
 class Done(NamedTuple):

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from studio.lib.imports import load
 
 if TYPE_CHECKING:
-    from tracking.lane.answers import Answer
+    from studio.lane.answers import Answer
 
 
 def warm_up() -> None:
     """Import it now: that takes seconds, which the first request would wait."""
-    load("tracking.lane.answers")
+    load("studio.lane.answers")
 
 
 def answer(
@@ -22,7 +22,7 @@ def answer(
 
     `key` is a token's digest or a user's id, and `username` whom the token must belong to, if that was said.
     """
-    lane: Any = load("tracking.lane.answers")
+    lane: Any = load("studio.lane.answers")
     try:
         found: Answer = lane.answer(route, lane.Asker(key, username), lane.Body(raw, content_type))
     except lane.Stranger:
@@ -37,7 +37,7 @@ def look(
 
     None: MLflow's own server is to be asked, or nobody was found to ask. `key` and `username` as above.
     """
-    lane: Any = load("tracking.lane.answers")
+    lane: Any = load("studio.lane.answers")
     method, query, raw, content_type = asked
     try:
         found: Answer = lane.look(

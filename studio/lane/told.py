@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracking.lane.asking import Done, Elsewhere, Seen
+from studio.lane.asking import Done, Elsewhere, Seen
 
 
 def one(name: bytes, rows: Sequence[Sequence[Any]]) -> Done:

@@ -9,13 +9,10 @@ from urllib.parse import parse_qsl
 from mlflow.exceptions import MlflowException
 from mlflow.utils.search_utils import SearchUtils
 
-from tracking.lane.asking import Elsewhere
-from tracking.lane.messages import Body, quickly
-from tracking.models import ACTIVE, DELETED
+from studio.lane.asking import Elsewhere
+from studio.lane.messages import Body, quickly
 
 _LONG = 2**63
-# The stages of each of MLflow's views.
-STAGES = {"ACTIVE_ONLY": [ACTIVE], "DELETED_ONLY": [DELETED], "ALL": [ACTIVE, DELETED]}
 
 
 class Asked(NamedTuple):
@@ -36,14 +33,6 @@ def fields(asked: Asked, wanted: Mapping[str, Field]) -> dict[str, Any]:
     if not sent.keys() <= wanted.keys():
         raise Elsewhere
     return {name: wanted[name](value) for name, value in sent.items()}
-
-
-def run_of(sent: Mapping[str, Any]) -> str:
-    """The run that is meant, by the older name of the field or the newer one. Raises Elsewhere where none or both are."""
-    names = sent.keys() & {"run_id", "run_uuid"}
-    if len(names) != 1:
-        raise Elsewhere
-    return str(needed(sent, names.pop()))
 
 
 def needed(sent: Mapping[str, Any], name: str) -> Any:
@@ -89,16 +78,6 @@ def one_of(*names: str) -> Field:
         return found
 
     return read
-
-
-def experiment_id(written: str) -> int:
-    """An experiment's id as it stands in grants. Raises Elsewhere for another."""
-    if not (written.isdecimal() and written.isascii() and len(written) < 11):
-        raise Elsewhere
-    found = int(written)
-    if str(found) != written or found >= 2**31:
-        raise Elsewhere
-    return found
 
 
 def number_of(sent: Mapping[str, Any], most: int, usual: int = 0) -> int:

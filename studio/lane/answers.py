@@ -14,18 +14,26 @@ from mlflow.protos.databricks_pb2 import (
     TEMPORARILY_UNAVAILABLE,
 )
 
+from studio.lane import LANES, asking
+from studio.lane.asked import Asked
+from studio.lane.asking import Asker, Denied, Elsewhere, Stranger
+from studio.lane.messages import Body
+from studio.lane.routes import Route, Seek
 from studio.lib import request_ids, trouble
-from tracking.lane import asking
-from tracking.lane.asking import Asker, Denied, Elsewhere, Stranger
-from tracking.lane.messages import Body
-from tracking.lane.reading.asked import Asked
-from tracking.lane.routes import READERS, SEEKERS, Route, Seek
-from tracking.search import TOO_LONG
+from studio.lib.imports import load
+from studio.lib.sql import TOO_LONG
 
 __all__ = ["Answer", "Asked", "Asker", "Body", "Elsewhere", "Stranger", "answer", "look"]
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
+# Of all apps, by their names in Lane.writing and Lane.reading.
+READERS: dict[str, Route] = {}
+SEEKERS: dict[str, Seek] = {}
+for _lane in LANES:
+    _tables = load(_lane.tables)
+    READERS |= _tables.READERS
+    SEEKERS |= _tables.SEEKERS
 
 
 class Answer(NamedTuple):
