@@ -22,6 +22,9 @@ from django.conf import settings
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from studio.lane.answers import answer
+from studio.lane.asking import Asker
+from studio.lane.messages import Body
 from studio.launch.postgres import program
 from studio.lib.secrets import digest
 from tests.bench.load import Conversation
@@ -29,9 +32,6 @@ from tests.bench.sides import Side
 from tests.bench.writes import NUMBERS, ROWS, Row, Written, check
 from tests.support.live import Studio
 from tests.support.sent import noted
-from studio.lane.answers import answer
-from studio.lane.asking import Asker
-from studio.lane.messages import Body
 
 NAME = "the same SQL in psql"
 _NOTED = "12345678"  # the number in the statements that were noted
