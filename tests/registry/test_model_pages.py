@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.urls import reverse
-from pytest_django import DjangoAssertNumQueries, Settings
+from pytest_django import Settings
 
 from registry import access, urls
 from registry.models import (
@@ -311,22 +311,3 @@ def test_each_door_is_shut_by_itself(alice: User, bob: User) -> None:
 def test_a_stranger_registers_nothing(as_bob: Client, run: Run) -> None:
     given = {"model": "m-1", "name": "churn"}
     assert as_bob.post(f"/runs/{run.pk}/register/", given).status_code == 404
-
-
-@pytest.mark.parametrize("many", [1, 30])
-def test_the_number_of_queries_does_not_grow(
-    as_alice: Client, run: Run, django_assert_num_queries: DjangoAssertNumQueries, many: int
-) -> None:
-    for number in range(1, many + 1):
-        make_version("churn", number, run_id=run.pk, files=FILES)
-        make_version(f"model {number}", 1)
-        alias("churn", number, f"alias-{number}")
-    with django_assert_num_queries(5):  # session, user, count, models, aliases
-        open_page(as_alice, "/models/")
-    with django_assert_num_queries(6):  # session, user, model, versions, aliases, runs
-        open_page(as_alice, "/models/churn/")
-    # session, user, version, aliases, tags, run, deployments
-    with django_assert_num_queries(7):
-        open_page(as_alice, "/models/churn/versions/1/")
-    with django_assert_num_queries(5):  # session, user, run, its models, names
-        open_page(as_alice, f"/runs/{run.pk}/register/")

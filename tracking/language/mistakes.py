@@ -11,7 +11,7 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from studio.lib.errors import Invalid
 from tracking.language.grammar import language
 
-_SHOWN = 60  # characters on each side of a mistake
+_BEFORE, _SHOWN = 30, 60  # characters: before a mistake so few that a telephone shows its place, and behind it
 _PIECE = re.compile(r"""'[^']*'?|"[^"]*"?|`[^`]*`?|[\w.]+|[<>=~!]+|.""", re.DOTALL)
 # What each terminal of the grammar is called, in the order in which they are listed.
 _WORDS = {
@@ -114,7 +114,7 @@ def _shortened(found: str) -> str:
 
 def _with_caret(text: str, position: int) -> str:
     """Some of the text before and behind, on one line, and a caret below the character."""
-    start, end = max(position - _SHOWN, 0), position + _SHOWN
+    start, end = max(position - _BEFORE, 0), position + _SHOWN
     before = ("…" if start else "") + text[start:position]
     behind = text[position:end] + ("…" if end < len(text) else "")
     line = "".join(letter if letter.isprintable() else " " for letter in before + behind)
