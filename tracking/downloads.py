@@ -97,11 +97,33 @@ def listing(call: Call) -> HttpResponse | None:
         path = _plain(sent.get("path", ""))
         if path is None:
             return None
-        entries = artifacts.root().entries(posixpath.join(own, path).rstrip("/"))
+        return _listed(posixpath.join(own, path).rstrip("/"), path, {"root_uri": uri})
     except (Elsewhere, StudioError, OSError):
         return None
-    files = [_described(each, path) for each in sorted(entries, key=lambda each: each.name)]
-    told = {"root_uri": uri} | ({"files": files} if files else {})
+
+
+def folder(call: Call) -> HttpResponse | None:
+    """What lies in the folder of the store that a request names, as clients ask of `mlflow-artifacts:` addresses. None: as above."""
+    if call.request.method != "GET":
+        return None
+    query = call.request.META.get("QUERY_STRING", "")
+    try:
+        path = _plain(fields(Asked("GET", query, Body(b"", None)), {"path": text})["path"])
+        if not path or not _may_read(call.user, path):
+            return None
+        owner = Owner.of(path)
+        if not call.user.is_administrator and (owner is None or not owner.part):
+            return None  # of an experiment's own folder MLflow leaves out what the user may not see
+        return _listed(path, "", {})
+    except (Elsewhere, StudioError, OSError):
+        return None
+
+
+def _listed(place: str, told_as: str, more: dict[str, object]) -> HttpResponse:
+    """The entries of a folder in the store, below the path that they are told by."""
+    entries = sorted(artifacts.root().entries(place), key=lambda each: each.name)
+    files = [_described(each, told_as) for each in entries]
+    told = more | ({"files": files} if files else {})
     return _guarded(HttpResponse(json.dumps(told), content_type="application/json"))
 
 

@@ -15,6 +15,7 @@ def register(table: Table) -> None:
         route = f"{api}/mlflow-artifacts/artifacts/<path:path>"
         table.add("PUT", route, before=_upload, streams=True)
         table.add("GET", route, before=_download, streams=True)
+        table.add("GET", f"{api}/mlflow-artifacts/artifacts", before=_folder, streams=True)
         table.add("GET", f"{api}/mlflow/artifacts/list", before=_listing, streams=True)
     guarded.register(table, LANE)
 
@@ -32,4 +33,9 @@ def _download(call: Call) -> HttpResponseBase | None:
 
 def _listing(call: Call) -> HttpResponse | None:
     answer: HttpResponse | None = load("tracking.downloads").listing(call)
+    return answer
+
+
+def _folder(call: Call) -> HttpResponse | None:
+    answer: HttpResponse | None = load("tracking.downloads").folder(call)
     return answer

@@ -104,6 +104,9 @@ class Scene:
     def file(self, path: str, **more: str) -> tuple[Any, Any]:
         return self.both(f"mlflow-artifacts/artifacts/{path.replace('@', EXPERIMENT)}", **more)
 
+    def folder(self, path: str, **more: str) -> tuple[Any, Any]:
+        return self.both(f"mlflow-artifacts/artifacts?path={path.replace('@', EXPERIMENT)}", **more)
+
     def listed(self, query: str, **more: str) -> tuple[Any, Any]:
         for name, run in RUNS.items():
             query = query.replace(f"@{name}", run)
@@ -274,6 +277,20 @@ def test_both_lanes_list_to_the_same_people(scene: Scene) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "@", "@/run", "@/run/artifacts", "@/run/artifacts/b", "@/run/artifacts/gr%C3%B6%C3%9Fe", "@/run/artifacts/b/",
+        "@/./run/artifacts", "@/run%252Fartifacts", "@/models", "@/linked/artifacts", "@/run/artifacts/b.txt", "@/absent", "@/out",
+        "@/../@/run", "/@/run", "", "@/run&path=@/models", "@/run&x=1", "workspaces", "absent",
+    ],
+)  # fmt: skip
+def test_both_lanes_list_a_folder_of_the_store_to_the_same_people(scene: Scene, path: str) -> None:
+    for who in EVERYBODY:
+        fast, reference = scene.folder(path, who=who)
+        assert fast == reference, who
+
+
 def test_what_is_no_file_of_the_store_is_in_no_list(scene: Scene) -> None:
     fast, reference = scene.listed("run_id=@linked")
     assert fast == reference
@@ -282,6 +299,6 @@ def test_what_is_no_file_of_the_store_is_in_no_list(scene: Scene) -> None:
 
 @pytest.mark.parametrize("prefix", TWINS)
 def test_the_other_addresses_of_the_routes_say_the_same(scene: Scene, prefix: str) -> None:
-    for told in (scene.file("@/x.txt", prefix=prefix), scene.listed("run_uuid=@run", prefix=prefix)):  # fmt: skip
+    for told in (scene.file("@/x.txt", prefix=prefix), scene.listed("run_uuid=@run", prefix=prefix), scene.folder("@/run/artifacts", prefix=prefix)):  # fmt: skip
         assert told[0] == told[1]
         assert told[0][0] == 200

@@ -28,6 +28,7 @@ from tracking.models import Run
 pytestmark = pytest.mark.django_db
 WHERE = "/api/2.0/mlflow-artifacts/artifacts"
 LIST = "/api/2.0/mlflow/artifacts/list"
+FOLDER = "/api/2.0/mlflow-artifacts/artifacts"
 RUN = "0123456789abcdef0123456789abcdef"
 FILE = f"7/{RUN}/artifacts/model/weights.bin"
 OURS = {"Sec-Fetch-Site": "same-origin"}
@@ -267,6 +268,29 @@ def test_a_list_tells_what_lies_in_a_folder_by_name(as_alice: Client, root: Path
     assert below["files"] == [{"path": "b/x.txt", "is_dir": False, "file_size": 4}]
 
 
+def test_a_folder_of_the_store_is_listed_to_who_may_read_it(
+    as_alice: Client, as_bob: Client, bob: User, root: Path, run: Run
+) -> None:
+    own = folder(root, run)
+    (own / "b").mkdir(parents=True)
+    (own / "a.txt").write_bytes(b"four")
+    address = f"{FOLDER}?path={own.relative_to(root)}"
+    files = [{"path": "a.txt", "is_dir": False, "file_size": 4}, {"path": "b", "is_dir": True}]
+    assert as_alice.get(address, headers=OURS).json() == {"files": files}
+    assert as_alice.get(f"{address}/b", headers=OURS).json() == {}
+    for unusual in (
+        "",
+        "?path=",
+        f"?path={own.relative_to(root)}/a.txt",
+        "?path=absent",
+        "?path=..",
+    ):
+        assert is_left(as_alice.get(FOLDER + unusual, headers=OURS)), unusual
+    assert is_left(as_bob.get(address, headers=OURS))
+    grant_mlflow(bob, "experiment", run.experiment_id, "READ")
+    assert as_bob.get(address, headers=OURS).status_code == 200
+
+
 def test_who_may_not_read_a_run_gets_no_list(
     as_bob: Client, bob: User, root: Path, run: Run
 ) -> None:
@@ -338,5 +362,6 @@ def test_every_way_to_the_routes_is_studio_s_and_no_other_route_is() -> None:
         assert names("GET", f"{api}/mlflow-artifacts/artifacts/1/x") == {"_download"}
         assert names("GET", f"{api}/mlflow/artifacts/list") == {"_listing"}
         assert not names("POST", f"{api}/mlflow/artifacts/list")
-        assert not names("GET", f"{api}/mlflow-artifacts/artifacts")
+        assert names("GET", f"{api}/mlflow-artifacts/artifacts") == {"_folder"}
+        assert not names("POST", f"{api}/mlflow-artifacts/artifacts")
     assert not names("GET", "/api/3.0/mlflow-artifacts/artifacts/1/x")

@@ -128,7 +128,7 @@ READS = """
     GET jobs/*
     GET mlflow/server-info
     GET mlflow/ui-telemetry
-    GET mlflow-artifacts/{artifacts,presigned/*}
+    GET mlflow-artifacts/presigned/*
     GET mlflow/logged-models/{*,*/artifacts/directories,*/artifacts/files}
     GET mlflow/registered-models/{get,search,alias,get-latest-versions}
     GET mlflow/model-versions/{get,search,get-download-uri}
