@@ -40,6 +40,7 @@ NOT_PAGES = {
     "mlflow/": "MLflow's own UI, which has tests of its own",
 }
 ONLY_POST = {
+    "series/",
     "logout/",
     "settings/tokens/<int:pk>/revoke/",
     "endpoints/<str:name>/test/",

@@ -35,6 +35,7 @@ OPEN_TO_ALL = {
 OPEN_TO_USERS = {
     r"": "the first page: what the user may read",
     r"find/": "what the user may read, by name",
+    r"series/": "the points of those runs that the user may read: others are left out",
     r"(experiments|models|endpoints)/": "lists of what the user may read",
     r"(admin/)?logout/": "ends one's own session",
     r"settings/tokens/": "one's own tokens",

@@ -1,0 +1,1 @@
+"""What charts of many runs are drawn from: series of points, read and thinned out by PostgreSQL, sent as bytes."""
