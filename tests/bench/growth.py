@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from tests.bench.content import looked_into
 from tests.bench.reading import in_turn, rate, studio_side
-from tests.bench.reads import BY_METRIC, PAGE, looked_into, page
-from tests.bench.seeding import VALUES, Seeded
+from tests.bench.reads import BY_METRIC, PAGE, page
+from tests.bench.seeded_runs import VALUES
+from tests.bench.seeding import Seeded
 from tests.bench.timing import Result
 from tests.support.live import Studio, studio
 

@@ -1,4 +1,4 @@
-"""Reading runs: Studio beside `mlflow server` and FastTrackML, the same questions in turn on one PostgreSQL.
+"""Reading runs and models: Studio beside `mlflow server` and FastTrackML, the same questions in turn on one PostgreSQL.
 
 Studio asks who calls and what he may see; the peers ask nobody.
 """
@@ -19,10 +19,12 @@ import psutil
 from django.db import transaction
 
 from studio.accounts.models import User
+from studio.accounts.permissions import ANY
 from tests.bench.comparing import Comparison
+from tests.bench.content import Content, looked_into
 from tests.bench.load import Conversation, drive
 from tests.bench.peers import fasttrackml, mlflow_server
-from tests.bench.reads import ROWS, Content, Row, looked_into
+from tests.bench.reads import ROWS, Row
 from tests.bench.seeding import EXPERIMENTS, Seeded
 from tests.bench.sides import STUDIO, Side
 from tests.support.grants import grant_mlflow
@@ -32,17 +34,16 @@ from tracking.models import Experiment
 
 ROUNDS, SECONDS = 5, 2.5  # of each side in turn; a first round is not counted
 ANSWERS = 3  # of each side in a round, however long they take
-READER = "reader"  # no administrator: may READ the experiments, and nothing else
+READER = "reader"  # no administrator: may READ the experiments and all models, and nothing else
 
 
 def measure(studio: Studio, rows: Sequence[Row] = ROWS) -> Iterator[Comparison]:
     """Each row's as soon as it is there."""
     with _sides(studio) as sides:
         for row in rows:
-            if row.alone:
-                yield _held(studio, row, sides[0])
-            else:
-                yield _compare(row, sides)
+            own, *peers = sides
+            asked = [peer for peer in peers if peer.side.name in row.peers]
+            yield _compare(row, [own, *asked]) if asked else _held(studio, row, own)
 
 
 def _held(studio: Studio, row: Row, own: Seeded) -> Comparison:
@@ -155,4 +156,5 @@ def prepare() -> str:
         experiment = Experiment.objects.filter(name=name).first() or make_experiment(name)
         grant_mlflow(reader, "experiment", experiment.pk, "READ")
         ids[name] = str(experiment.pk)
+    grant_mlflow(reader, "registered_model", ANY, "READ")
     return json.dumps(ids)

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.bench.comparing import Mark
-from tests.bench.seeding import PARAMS, TAGS, VALUES, Seeded
-from tests.bench.sides import FASTTRACKML, MLFLOW, Side
+from tests.bench.seeded_models import (
+    ALIAS,
+    MODEL_VALUES,
+    MODELS,
+    VERSION_VALUES,
+    VERSIONS,
+    champion,
+    model_name,
+)
+from tests.bench.seeded_runs import PARAMS, TAGS, VALUES
+from tests.bench.seeding import Seeded
+from tests.bench.sides import FASTTRACKML, MLFLOW
 
 PAGE = 50  # runs
+MODEL_PAGE = 100  # models, or versions
 BY_METRIC = ["metrics.metric_0 DESC"]
 _TEN_TIMES = {MLFLOW: Mark("at least", 10), FASTTRACKML: Mark("more than", 1)}
+_TEN_TIMES_MLFLOW = {MLFLOW: Mark("at least", 10)}
+_NUMBER = 1234  # of one of MODELS
+_MODEL = model_name(_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +38,11 @@ class Row:
     connections: int
     unit: str
     each: int  # units that one answer is
-    values: int  # metrics, params and tags in one answer
+    values: int  # metrics, params, tags and aliases in one answer
     ask: Callable[[Seeded], bytes]  # makes the request, and puts there what it asks for
     marks: Mapping[str, Mark] = field(default_factory=dict)
-    alone: bool = False  # Studio alone is asked, and what its workers hold is told
+    # Who is asked the same. Without any, what Studio's workers hold is told.
+    peers: Sequence[str] = (MLFLOW, FASTTRACKML)
 
 
 def page(seeded: Seeded, runs: int, **more: object) -> bytes:
@@ -53,7 +67,25 @@ def _history(points: int) -> Callable[[Seeded], bytes]:
     )
 
 
-ROWS = [
+def _of_models(
+    name: str,
+    route: str,
+    what: str,
+    values: int,
+    asked: Mapping[str, str],
+    marks: Mapping[str, Mark],
+) -> Row:
+    """A row that asks the registry: FastTrackML has none."""
+
+    def ask(seeded: Seeded) -> bytes:
+        seeded.models()
+        return seeded.side.question(route, **asked)
+
+    title = f"{route}, {what}, 4 connections"
+    return Row(name, title, 4, "calls/s", 1, values, ask, marks, (MLFLOW,))
+
+
+_RUN_ROWS = [
     Row(
         "search-1000",
         f"runs/search, 1,000 runs × {VALUES} values, ordered by a metric, 1 connection",
@@ -121,47 +153,65 @@ ROWS = [
         1_000_000,
         1_000_000,
         _history(1_000_000),
-        alone=True,
+        peers=(),
     ),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What all sides must answer alike: runs and points in their order, each with all that was put there."""
-
-    values: int
-    items: list[object]
-
-
-def looked_into(side: Side, what: str, values: int, answer: bytes) -> Content:
-    """Raises RuntimeError where it has not so many values."""
-    found = content(answer)
-    if found.values != values:
-        raise RuntimeError(f"{side.name}, {what}: {found.values} values of {values}")
-    return found
-
-
-def content(answer: bytes) -> Content:
-    told = json.loads(answer)
-    if "metrics" in told:
-        points = [_point(metric) for metric in told["metrics"]]
-        return Content(len(points), list(points))
-    runs = [_run(run) for run in ([told["run"]] if "run" in told else told.get("runs", []))]
-    return Content(sum(len(values) for *_, values in runs), list(runs))
-
-
-def _run(run: Mapping[str, Any]) -> tuple[str, str, int, list[tuple[object, ...]]]:
-    info, data = run["info"], run["data"]
-    values = sorted(
-        [
-            *(("metric", *_point(metric)) for metric in data["metrics"]),
-            *(("param", param["key"], param["value"]) for param in data["params"]),
-            *(("tag", tag["key"], tag["value"]) for tag in data["tags"]),
-        ]
-    )
-    return info["run_id"], info["run_name"], int(info["start_time"]), values
-
-
-def _point(metric: Mapping[str, Any]) -> tuple[str, float, int, int]:
-    return metric["key"], metric["value"], int(metric["timestamp"]), int(metric["step"])
+_MODEL_ROWS = [
+    _of_models(
+        "models-page",
+        "registered-models/search",
+        f"page of {MODEL_PAGE} of {MODELS:,} models, ordered by name",
+        MODEL_PAGE * MODEL_VALUES,
+        {"max_results": str(MODEL_PAGE), "order_by": "name ASC"},
+        _TEN_TIMES_MLFLOW,
+    ),
+    _of_models(
+        "models-named",
+        "registered-models/search",
+        f"page of {MODEL_PAGE} of those whose names begin as asked",
+        MODEL_PAGE * MODEL_VALUES,
+        {"max_results": str(MODEL_PAGE), "filter": "name LIKE 'model-12%'"},  # 111 models
+        _TEN_TIMES_MLFLOW,
+    ),
+    _of_models(
+        "versions-of-model",
+        "model-versions/search",
+        f"the {VERSIONS} versions of a model",
+        VERSIONS * VERSION_VALUES,
+        {"filter": f"name = '{_MODEL}'"},
+        _TEN_TIMES_MLFLOW,
+    ),
+    _of_models(
+        "versions-newest",
+        "model-versions/search",
+        f"page of {MODEL_PAGE} of {MODELS * VERSIONS:,} versions, newest first",
+        MODEL_PAGE * VERSION_VALUES,
+        {"max_results": str(MODEL_PAGE)},
+        _TEN_TIMES_MLFLOW,
+    ),
+    _of_models(
+        "get-model",
+        "registered-models/get",
+        f"{MODEL_VALUES} values",
+        MODEL_VALUES,
+        {"name": _MODEL},
+        {},
+    ),
+    _of_models(
+        "get-by-alias",
+        "registered-models/alias",
+        f"{VERSION_VALUES + 1} values",
+        VERSION_VALUES + 1,
+        {"name": _MODEL, "alias": ALIAS},
+        {},
+    ),
+    _of_models(
+        "get-version",
+        "model-versions/get",
+        f"{VERSION_VALUES + 1} values",
+        VERSION_VALUES + 1,
+        {"name": _MODEL, "version": str(champion(_NUMBER))},
+        {},
+    ),
+]
+ROWS = [*_RUN_ROWS, *_MODEL_ROWS]

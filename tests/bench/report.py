@@ -65,7 +65,7 @@ def _marks(section: str) -> tuple[str, str]:
 def _table(results: Sequence[Measured]) -> str:
     compared = [one for one in results if isinstance(one, Comparison)]
     if compared:
-        others = compared[0].others
+        others = list(dict.fromkeys(side for one in compared for side in one.others))
         head = ["same work over REST", STUDIO, *others]
         cells = [
             [

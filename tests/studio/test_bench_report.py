@@ -30,7 +30,7 @@ def test_a_section_is_put_in_the_place_of_the_one_that_was_there(tmp_path: Path)
     page = tmp_path / "benchmarks.md"
     page.write_text("before\n<!-- reading -->\nold\n<!-- end of reading -->\nafter\n")
     alone = Comparison("history", "points/s", {STUDIO: 7.0}, {})
-    report.write("reading", [row(5, 200), alone], "a machine", page)
+    report.write("reading", [alone, row(5, 200)], "a machine", page)
     told = page.read_text()
     assert told.startswith("before\n<!-- reading -->\n")
     assert told.endswith("a machine.\n\n<!-- end of reading -->\nafter\n")
@@ -40,6 +40,16 @@ def test_a_section_is_put_in_the_place_of_the_one_that_was_there(tmp_path: Path)
         in told
     )
     assert "| history, points/s | 7 |  |  |" in told
+
+
+def test_a_row_that_not_all_sides_know_leaves_their_places_empty(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("<!-- reading -->\n<!-- end of reading -->\n")
+    one = Comparison("models", "calls/s", {STUDIO: 100.0, MLFLOW: 5.0}, {MLFLOW: MARKS[MLFLOW]})
+    report.write("reading", [one, row(10, 50)], "a machine", page)
+    told = page.read_text()
+    assert f"| same work over REST | {STUDIO} | {MLFLOW} | {FASTTRACKML} |" in told
+    assert "| models, calls/s | 100 | 5 (Studio 20.00×, at least 10×: held) |  |" in told
 
 
 def test_a_page_without_a_place_for_a_section_is_refused(tmp_path: Path) -> None:
