@@ -45,6 +45,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "sum-up-metrics": {
+        "task": "tracking.tasks.sum_up_metrics",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "forget-runs-that-are-gone": {
         "task": "tracking.tasks.forget_gone",
         "schedule": 600.0,

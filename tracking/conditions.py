@@ -15,15 +15,33 @@ from tracking.sql import TABLES, attribute
 
 RUN_NAME_TAG = "mlflow.runName"
 _CONTEXT_TAG = "mlflow.data.context"
-# The value of all points of a key, for a run that has any. Of none the count is 0.
+# A run whose summaries may lack points, of which there is a mark: then its points are asked (tracking.summaries).
+_STALE = "EXISTS (SELECT FROM tracking_stalerun t WHERE t.run_id = runs.run_uuid)"
+_POINTS = "FROM metrics p WHERE p.run_uuid = runs.run_uuid AND p.key = %s"
+_SUMMARY = "FROM tracking_metricsummary s WHERE s.run_id = runs.run_uuid AND s.key = %s"
+# The value of all points of a key, for a run that has any. Of none the count is 0. Each is given the key twice.
 _AGGREGATES = {
-    "count": "(SELECT count(*) FROM metrics p WHERE p.run_uuid = runs.run_uuid AND p.key = %s)",
-    "min": "(SELECT min(p.value) FROM metrics p WHERE p.run_uuid = runs.run_uuid AND p.key = %s AND NOT p.is_nan)",
-    "max": "(SELECT max(p.value) FROM metrics p WHERE p.run_uuid = runs.run_uuid AND p.key = %s AND NOT p.is_nan)",
+    "count": f"CASE WHEN {_STALE} THEN (SELECT count(*) {_POINTS}) ELSE coalesce((SELECT s.count {_SUMMARY}), 0) END",
+    "min": f"CASE WHEN {_STALE} THEN (SELECT min(p.value) {_POINTS} AND NOT p.is_nan) ELSE (SELECT s.minimum {_SUMMARY}) END",
+    "max": f"CASE WHEN {_STALE} THEN (SELECT max(p.value) {_POINTS} AND NOT p.is_nan) ELSE (SELECT s.maximum {_SUMMARY}) END",
 }
-_FIRST = """EXISTS (
-    SELECT FROM (SELECT p.value, p.is_nan FROM metrics p WHERE p.run_uuid = runs.run_uuid AND p.key = %s
-                 ORDER BY p.step, p.timestamp, p.value, p.is_nan DESC LIMIT 1) v WHERE {})"""
+_FIRST = f"""CASE WHEN {_STALE} THEN EXISTS (
+    SELECT FROM (SELECT p.value, p.is_nan {_POINTS}
+                 ORDER BY p.step, p.timestamp, p.value, p.is_nan DESC LIMIT 1) v WHERE {{0}})
+    ELSE EXISTS (SELECT FROM (SELECT s.first AS value, s.first_is_nan AS is_nan {_SUMMARY}) v WHERE {{0}}) END"""  # noqa: S608 - constants
+
+_ENDS = {"min": "s.minimum", "max": "s.maximum"}
+
+
+def candidates(node: Node) -> Sql | None:
+    """The ids of all runs that may be so, as a statement that an index answers: of a metric's minimum or maximum."""
+    for part in node.parts if isinstance(node, And) else [node]:
+        if isinstance(part, Comparison) and part.operand.aggregate in _ENDS:
+            found = compared(_ENDS[part.operand.aggregate], part.comparator, float(part.value))
+            text = f"""SELECT s.run_id FROM tracking_metricsummary s WHERE s.key = %s AND {found.text}
+                UNION ALL SELECT t.run_id FROM tracking_stalerun t"""  # noqa: S608 - constants
+            return Sql(text, (part.operand.key, *found.given))
+    return None
 
 
 def where(node: Node) -> Sql:
@@ -63,10 +81,10 @@ def _comparison(node: Comparison) -> Sql:
 def _metric(key: str, aggregate: str, comparator: str, value: float) -> Sql:
     if aggregate in _AGGREGATES:
         found = compared("{}", comparator, value)
-        return Sql(found.text.format(_AGGREGATES[aggregate]), (key, *found.given))
+        return Sql(found.text.format(_AGGREGATES[aggregate]), (key, key, *found.given))
     holds = _of_number(comparator, value)
     if aggregate == "first":
-        return Sql(_FIRST.format(holds.text), (key, *holds.given))
+        return Sql(_FIRST.format(holds.text), (key, *holds.given) * 2)
     return _of_row("metric", key, holds)
 
 

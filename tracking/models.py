@@ -1,4 +1,6 @@
-"""What was tried, as MLflow keeps it. The tables are MLflow's, but for RunActivity: read here, written through MLflow.
+"""What was tried, as MLflow keeps it. The tables are MLflow's: read here, written through MLflow.
+
+RunActivity, MetricSummary and StaleRun are Studio's own.
 
 Times are milliseconds since the epoch, as in MLflow's schema. tests/studio/mlflow/test_drift.py compares
 these models with MLflow's own.
@@ -169,6 +171,47 @@ class LatestMetric(models.Model):
     def number(self) -> float:
         """The value as it was logged: MLflow stores NaN as 0 with a mark."""
         return float("nan") if self.is_nan else self.value
+
+
+class MetricSummary(models.Model):
+    """All points of a run's metric in numbers (tracking.summaries), right as long as no StaleRun names the run.
+
+    Of equal values the first step counts. Minimum and maximum leave NaN out: where there is nothing else they are
+    NULL. The first point is as MLflow stores it: NaN as 0 with a mark. A row goes with its run.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "key")
+    run = models.ForeignKey(Run, models.DO_NOTHING, db_constraint=False, db_index=False)
+    key = models.CharField(max_length=250)
+    count = models.BigIntegerField()
+    minimum = models.FloatField(null=True)
+    minimum_step = models.BigIntegerField(null=True)
+    maximum = models.FloatField(null=True)
+    maximum_step = models.BigIntegerField(null=True)
+    first = models.FloatField()
+    first_step = models.BigIntegerField()
+    first_is_nan = models.BooleanField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["key", "minimum"], name="metric_summary_by_minimum"),
+            models.Index(fields=["key", "maximum"], name="metric_summary_by_maximum"),
+        ]
+
+
+class StaleRun(models.Model):
+    """That a run has points which its summaries may lack. The trigger on `metrics` writes it, whoever wrote them.
+
+    A run may have several: writers that wait for nobody cannot know of one another. `taken`: it is being summed up,
+    and no writer relies on it any more. A row goes with its run.
+    """
+
+    run = models.ForeignKey(Run, models.DO_NOTHING, db_constraint=False, db_index=False)
+    since = models.DateTimeField()
+    taken = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["run"], name="stale_run_by_run")]
 
 
 class Param(models.Model):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import Any
 from urllib.parse import urlencode
 
 import orjson
@@ -131,14 +132,19 @@ def experiment_list(experiments: QuerySet[Experiment], text: str) -> QuerySet[Ex
     return found.order_by(F("last_run").desc(nulls_last=True), "-creation_time", "-pk")
 
 
+def _rows(statement: Sql) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(*statement)
+        return list(cursor.fetchall())
+
+
 def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
     """One page of the table of these experiments' runs, with its columns. Raises Invalid for a filter that is refused."""
     orders = [parse_order(wanted.order_by)] if wanted.order_by else []
     found = Search.read(experiments, [wanted.state], wanted.filter, orders)
     with _patience(wanted.filter):
-        with connection.cursor() as cursor:
-            cursor.execute(*found.total)
-            total: int = cursor.fetchone()[0]
+        found = found.narrowed(_rows)
+        total: int = _rows(found.total)[0][0]
         page = min(wanted.page, max(1, ceil(total / PAGE)))
         shown = found.page("runs.*", _runs, PAGE, (page - 1) * PAGE)
     params, metrics = _params_of(shown), _metrics_of(shown)

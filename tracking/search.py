@@ -10,6 +10,8 @@ from tracking import conditions
 from tracking.orders import Ordering, leading, ordering
 from tracking.parser import Order, parse_filter
 
+# So few runs are looked at one by one: a few milliseconds.
+_FEW = 1000
 # A page that ends so early is worth a look at the leading runs alone.
 _EARLY = 500
 _Row = TypeVar("_Row")
@@ -18,7 +20,8 @@ _Row = TypeVar("_Row")
 class Search(NamedTuple):
     """The runs of these experiments, in these stages, that are so, in this order.
 
-    `leading`: the order of those that come first, where an index has them in it.
+    `leading`: the order of those that come first, where an index has them in it. `candidates`: the ids of all that
+    may be so, where an index has these.
     """
 
     experiments: Sequence[int]
@@ -26,6 +29,7 @@ class Search(NamedTuple):
     where: Sql
     order: Ordering
     leading: Ordering | None
+    candidates: Sql | None
 
     @classmethod
     def read(
@@ -36,9 +40,24 @@ class Search(NamedTuple):
         orders: Sequence[Order],
     ) -> Search:
         """Raises Invalid: of a filter with the place of the mistake."""
-        where = conditions.where(parse_filter(filter_string))
+        node = parse_filter(filter_string)
+        where, candidates = conditions.where(node), conditions.candidates(node)
         order, first = ordering(orders), leading(orders)
-        return cls(experiments, stages, where, order, first)
+        return cls(experiments, stages, where, order, first, candidates)
+
+    def narrowed(self, fetch: Callable[[Sql], Sequence[tuple[Any, ...]]]) -> Search:
+        """The same among the few that it can be, if they are few. `fetch` runs a statement.
+
+        PostgreSQL cannot know whether they are: it has no statistics of a key's values, nor of stale runs beside them.
+        """
+        if self.candidates is None:
+            return self
+        text, given = self.candidates
+        found = fetch(Sql(f"{text} LIMIT {_FEW + 1}", given))
+        if len(found) > _FEW:
+            return self._replace(candidates=None)
+        among = Sql("runs.run_uuid = ANY(%s)", ([run_id for (run_id,) in found],))
+        return self._replace(where=every([among, self.where]), candidates=None)
 
     @property
     def total(self) -> Sql:

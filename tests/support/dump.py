@@ -55,11 +55,11 @@ def make(model):
         found.save(force_insert=True)
     return found
 
-for model in OURS:
-    make(model)
 with connection.cursor() as cursor:
     for statement in STATEMENTS:
         cursor.execute(statement)
+for model in OURS:
+    make(model)
 """
 _STATEMENTS = [
     "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage, workspace) "

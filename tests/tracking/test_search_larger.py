@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from tests.support import rows
-from tracking.models import Experiment, Metric, Run
+from tracking import summaries
+from tracking.models import Experiment, Metric, Run, StaleRun
 from tracking.parser import parse_order
 from tracking.search import Search
 
@@ -63,8 +66,16 @@ FOUND: dict[str, set[str]] = {
 }
 
 
-@pytest.fixture
-def experiment(db: None) -> Experiment:
+# Of which runs the metrics are summed up: the answer is the same.
+SUMMED: dict[str, set[str]] = {
+    "stale": set(),
+    "summed up": EVERYBODY,
+    "half and half": {"falls", "nothing but nan"},
+}
+
+
+@pytest.fixture(params=SUMMED)
+def experiment(request: pytest.FixtureRequest, db: None) -> Experiment:
     made = rows.make_experiment()
     for name, (losses, params, tags, took) in RUNS.items():
         run = rows.make_run(
@@ -75,6 +86,12 @@ def experiment(db: None) -> Experiment:
         Metric.objects.filter(run=run).delete()
         log(run, losses)
     rows.make_run(rows.make_experiment(), "elsewhere", params={"depth": "8"})
+    summed = SUMMED[request.param]
+    StaleRun.objects.filter(run__name__in=summed).update(since=F("since") - timedelta(minutes=1))
+    summaries.sum_up()
+    with_points = EVERYBODY - {"bare"}
+    stale = set(StaleRun.objects.values_list("run__name", flat=True))
+    assert stale == with_points - summed
     return made
 
 

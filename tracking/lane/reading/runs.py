@@ -82,7 +82,7 @@ class Page(NamedTuple):
         """Raises Stranger and psycopg.Error."""
         with wires.reader() as reader:
             sight = runs_seen(reader, asker, list(self.search.experiments))
-            seen = self.search._replace(experiments=sight.experiments)
+            seen = self.search._replace(experiments=sight.experiments).narrowed(reader.fetch)
             found = seen.page("runs.run_uuid", reader.fetch, self.most + 1, self.offset)
             ids = [run_id for (run_id,) in found[: self.most]]
             given = {"runs": ids, "hides_models": sight.hides_models}
