@@ -17,6 +17,14 @@ def one(name: bytes, rows: Sequence[Sequence[Any]]) -> Done:
     return Done(seen, page(name, found))
 
 
+def rows(
+    seen: Seen, name: bytes, found: Sequence[Sequence[Any]], token: bytes | None = None
+) -> Done:
+    """A page of the JSON that each row is."""
+    pieces = [b"[", b",".join(row for (row,) in found), b"]"] if found else []
+    return Done(seen, page(name, *pieces, token=token))
+
+
 def page(name: bytes, *pieces: bytes, token: bytes | None = None) -> bytes:
     """An object with a field of this name, a list mostly, which the pieces are, and the token of the next page; each, if there is one."""
     parts = [b'"', name, b'":', *pieces] if pieces else []

@@ -10,12 +10,16 @@ from urllib.parse import urlencode
 
 from tests.differential.cases import TWINS, Case, call
 from tests.differential.reading.ids import NAMES, OWN, RUN, SECOND
+from tests.differential.reading.registry_rows import STAGED
 
 AJAX = TWINS[0]  # the only address of get-history-bulk
 GET_RUN, SEARCH_RUNS = "mlflow/runs/get", "mlflow/runs/search"
 HISTORY, BULK, INTERVAL = (f"mlflow/metrics/get-history{end}" for end in ("", "-bulk", "-bulk-interval"))  # fmt: skip
 GET_EXPERIMENT, BY_NAME = "mlflow/experiments/get", "mlflow/experiments/get-by-name"
 SEARCH_EXPERIMENTS = "mlflow/experiments/search"
+GET_MODEL, SEARCH_MODELS = "mlflow/registered-models/get", "mlflow/registered-models/search"
+GET_VERSION, SEARCH_VERSIONS = "mlflow/model-versions/get", "mlflow/model-versions/search"
+BY_ALIAS = "mlflow/registered-models/alias"
 
 
 def asked(route: str, pairs: Iterable[tuple[str, Any]]) -> Case:
@@ -73,6 +77,19 @@ GOOD_GET: dict[str, dict[str, Any]] = {
         "order_by": ["name DESC"],
         "view_type": "ACTIVE_ONLY",
     },
+    GET_MODEL: {"name": STAGED},
+    SEARCH_MODELS: {
+        "max_results": "3",
+        "filter": "name ILIKE 'reading%'",
+        "order_by": ["last_updated_timestamp DESC"],
+    },
+    GET_VERSION: {"name": STAGED, "version": "1"},
+    SEARCH_VERSIONS: {
+        "max_results": "3",
+        "filter": f"name = '{STAGED}'",
+        "order_by": ["version_number ASC"],
+    },
+    BY_ALIAS: {"name": STAGED, "alias": "champion"},
 }
 GOOD_POST: dict[str, dict[str, Any]] = {
     SEARCH_RUNS: {

@@ -17,7 +17,9 @@ from tests.differential.cases import Case
 from tests.differential.lanes import Answer, Lane
 
 # Lists that MLflow gives in no order, wherever they are not the whole answer.
-_UNORDERED = {"metrics", "params", "tags", "dataset_inputs", "model_inputs", "model_outputs"}
+_UNORDERED = {
+    "metrics", "params", "tags", "dataset_inputs", "model_inputs", "model_outputs", "latest_versions", "aliases",
+}  # fmt: skip
 _PLACE = re.compile(r"\bat 0x[0-9a-f]+")  # of a Python object, in a message
 _SHOWN = 20  # pairs, of those that are wrong
 _MOST = 1500  # characters of an answer

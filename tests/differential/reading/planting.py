@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 
-from tests.differential.reading import rows
+from tests.differential.cast import Cast
+from tests.differential.reading import registry_rows, rows
 from tests.differential.reading.ids import EXPERIMENTS, OWN, RUNS, SECOND
 from tests.differential.reading.rows import Row
 
@@ -29,7 +30,20 @@ _GRANTS = """
 INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)
 VALUES (%s, 'experiment', %s, %s)
 """
+# For the role that holds a user's own grants.
+_OWN_ROLE = "SELECT r.id FROM users u JOIN roles r ON r.name = '__user_' || u.id || '__' WHERE u.username = %s"
+_GIVE = f"""
+INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission) VALUES (({_OWN_ROLE}), %s, %s, %s)
+"""  # noqa: S608 - constants
+_TAKE = f"""
+DELETE FROM role_permissions
+WHERE role_id = ({_OWN_ROLE}) AND resource_type = %s AND resource_pattern = %s AND permission = %s
+"""  # noqa: S608 - constants
 _CLEAR = (
+    *(
+        f"DELETE FROM {table} WHERE name = ANY(%(names)s)"  # noqa: S608 - constants
+        for table in reversed(registry_rows.tables())
+    ),
     "DELETE FROM input_tags WHERE input_uuid = ANY(%(inputs)s)",
     "DELETE FROM inputs WHERE input_uuid = ANY(%(inputs)s)",
     *(
@@ -44,26 +58,41 @@ _CLEAR = (
 )
 
 
-def plant(connection: psycopg.Connection[Any], grants: list[tuple[int, str]]) -> None:
-    """Store all rows, with these grants on the experiments OWN and SECOND, by role."""
+def plant(connection: psycopg.Connection[Any], cast: Cast) -> None:
+    """Store all rows; with the cast's grants on the experiments OWN and SECOND, and on models."""
     with connection.transaction(), connection.cursor() as cursor:
         for table, made in _TABLES.items():
             _copy(cursor, table, made())
-        given = [(role, str(e), permission) for e in (OWN, SECOND) for role, permission in grants]
+        for table, found in registry_rows.tables().items():
+            _copy(cursor, table, found)
+        given = [
+            (role, str(experiment), permission)
+            for experiment in (OWN, SECOND)
+            for role, permission in cast.grants
+        ]
         cursor.executemany(_GRANTS, given)
+        cursor.executemany(_GIVE, _on_models(cast))
 
 
-def clear(connection: psycopg.Connection[Any]) -> None:
+def clear(connection: psycopg.Connection[Any], cast: Cast) -> None:
     """Delete what `plant` has stored."""
     given = {
         "inputs": [row["input_uuid"] for row in rows.inputs()],
         "runs": list(RUNS.values()),
         "experiments": list(EXPERIMENTS),
         "patterns": [str(experiment) for experiment in EXPERIMENTS],
+        "names": list(registry_rows.NAMES),
     }
-    with connection.transaction():
+    with connection.transaction(), connection.cursor() as cursor:
         for statement in _CLEAR:
-            connection.execute(statement, given)
+            cursor.execute(statement, given)
+        cursor.executemany(_TAKE, _on_models(cast))
+
+
+def _on_models(cast: Cast) -> list[tuple[str, ...]]:
+    return [
+        (cast.names[who], *grant) for who, some in registry_rows.GRANTS.items() for grant in some
+    ]
 
 
 def _copy(cursor: psycopg.Cursor[Any], table: str, made: Iterable[Row]) -> None:

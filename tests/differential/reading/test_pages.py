@@ -35,6 +35,20 @@ PAGED: dict[str, tuple[str, Callable[..., Case]]] = {
         "experiments",
         lambda **more: post(asks.SEARCH_EXPERIMENTS, view_type="ALL", filter=_NAMED, **more),
     ),
+    "models": ("registered_models", lambda **more: get(asks.SEARCH_MODELS, filter=_NAMED, **more)),
+    "models in an order": (
+        "registered_models",
+        lambda **more: get(
+            asks.SEARCH_MODELS, filter=_NAMED, order_by=["timestamp DESC", "name DESC"], **more
+        ),
+    ),
+    "versions": ("model_versions", lambda **more: get(asks.SEARCH_VERSIONS, filter=_NAMED, **more)),
+    "versions in an order": (
+        "model_versions",
+        lambda **more: get(
+            asks.SEARCH_VERSIONS, filter=_NAMED, order_by=["version_number", "name DESC"], **more
+        ),
+    ),
     "a history": ("metrics", lambda **more: get(asks.HISTORY, run_id=RUN, metric_key="loss", **more)),
 }  # fmt: skip
 _KINDS = pytest.mark.parametrize("kind", PAGED)

@@ -32,6 +32,16 @@ from tests.differential.reading.ids import (
     UNKNOWN_EXPERIMENT,
     UNKNOWN_RUN,
 )
+from tests.differential.reading.registry_rows import (
+    BARE as BARE_MODEL,
+)
+from tests.differential.reading.registry_rows import (
+    GONE,
+    MODELS,
+    PROMPTS,
+    STAGED,
+    UNKNOWN_NAME,
+)
 
 OK, INVALID, REFUSED, MISSING = Expected
 _RUNS = (RUN, SECOND_RUN, FOREIGN_RUN, DELETED_RUN, STRANDED_RUN, UNKNOWN_RUN, "", RUNS[3], RUNS[4], RUNS[7])  # fmt: skip
@@ -45,6 +55,11 @@ _LISTINGS: tuple[dict[str, object], ...] = (
     {}, {"view_type": "ALL"}, {"filter": "name ILIKE 'reading%'"}, {"filter": "name ILIKE 'reading%'", "max_results": 1},
     {"filter": "name ILIKE 'reading%'", "max_results": 2, "order_by": ["name DESC"], "view_type": "ALL"},
     {"filter": "tags.`text 2` = 'plain'"}, {"view_type": "DELETED_ONLY"}, {"max_results": 0}, {"filter": "x"},
+)  # fmt: skip
+_MODELS = (*MODELS, *PROMPTS, UNKNOWN_NAME)
+_REGISTERED: tuple[dict[str, object], ...] = (
+    {"max_results": 500}, {"filter": "name ILIKE 'reading%'"}, {"filter": "tags.text = 'plain'", "max_results": 1}, {"max_results": 0}, {"filter": "x"},
+    {"filter": "tags.`mlflow.prompt.is_prompt` = 'true'"},
 )  # fmt: skip
 
 ON: dict[str, list[Case]] = {
@@ -70,6 +85,11 @@ ON: dict[str, list[Case]] = {
         *(get(asks.SEARCH_EXPERIMENTS, **fields) for fields in _LISTINGS),
         *(post(asks.SEARCH_EXPERIMENTS, **fields) for fields in _LISTINGS),
     ],
+    asks.GET_MODEL: [get(asks.GET_MODEL, name=name) for name in (*_MODELS, "")],
+    asks.SEARCH_MODELS: [get(asks.SEARCH_MODELS, **fields) for fields in _REGISTERED],
+    asks.GET_VERSION: [get(asks.GET_VERSION, name=name, version="1") for name in (*_MODELS, "")],
+    asks.SEARCH_VERSIONS: [get(asks.SEARCH_VERSIONS, **fields) for fields in _REGISTERED],
+    asks.BY_ALIAS: [get(asks.BY_ALIAS, name=name, alias="first") for name in (*_MODELS, "")],
 }  # fmt: skip
 
 
@@ -112,6 +132,8 @@ EXCEPT = {
     asks.HISTORY: {MISSING},
     asks.SEARCH_RUNS: {REFUSED, MISSING},
     asks.SEARCH_EXPERIMENTS: {REFUSED, MISSING},
+    asks.SEARCH_MODELS: {REFUSED, MISSING},
+    asks.SEARCH_VERSIONS: {MISSING},
 }
 _UNKNOWN = [
     get(asks.BULK, run_id=UNKNOWN_RUN, metric_key="loss"),
@@ -132,6 +154,15 @@ PROVEN: list[Case] = [
     replace(get(asks.BY_NAME, experiment_name=""), expected=INVALID),
     replace(get(asks.BY_NAME, experiment_name="unknown"), expected=MISSING),
     replace(get(asks.SEARCH_EXPERIMENTS, max_results=0), expected=INVALID),
+    replace(get(asks.GET_MODEL, name=""), expected=INVALID),
+    replace(get(asks.GET_MODEL, name=UNKNOWN_NAME), expected=MISSING),
+    replace(get(asks.SEARCH_MODELS, max_results=1001), expected=INVALID),
+    replace(get(asks.GET_VERSION, name=STAGED, version="x"), expected=INVALID),
+    replace(get(asks.GET_VERSION, name=GONE, version="1"), expected=MISSING),
+    replace(get(asks.SEARCH_VERSIONS, max_results=0), expected=INVALID),
+    get(asks.SEARCH_VERSIONS, filter=f"run_id = '{RUN}'").by("denied runs", REFUSED),
+    replace(get(asks.BY_ALIAS, name=STAGED, alias="unknown"), expected=INVALID),
+    replace(get(asks.BY_ALIAS, name=BARE_MODEL, alias="latest"), expected=MISSING),
 ]
 
 

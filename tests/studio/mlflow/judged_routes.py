@@ -130,8 +130,8 @@ READS = """
     GET mlflow/ui-telemetry
     GET mlflow-artifacts/presigned/*
     GET mlflow/logged-models/{*,*/artifacts/directories,*/artifacts/files}
-    GET mlflow/registered-models/{get,search,alias,get-latest-versions}
-    GET mlflow/model-versions/{get,search,get-download-uri}
+    GET mlflow/registered-models/get-latest-versions
+    GET mlflow/model-versions/get-download-uri
     GET mlflow/{traces,traces/*,traces/*/info,traces/*/assessments/*,traces/get,traces/batchGet,unified-traces}
     GET mlflow/{get-trace-artifact,get-online-trace-details}
     GET mlflow/datasets/{search,*,*/experiment-ids,*/records}

@@ -117,8 +117,7 @@ class Page(NamedTuple):
                 seen = set(experiments_seen(reader, asker, found).experiments)
                 chosen, token = self._chosen(found, seen)
             made = reader.rows(_MANY, {"experiments": chosen}, again=True) if chosen else []
-        pieces = [b"[", b",".join(row for (row,) in made), b"]"] if made else []
-        return Done(sight.seen, told.page(b"experiments", *pieces, token=token))
+        return told.rows(sight.seen, b"experiments", made, token)
 
     def _found(self, reader: Reader, most: int | None) -> list[int]:
         """Ids in their order, from the offset on."""

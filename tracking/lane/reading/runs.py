@@ -86,10 +86,9 @@ class Page(NamedTuple):
             found = seen.page("runs.run_uuid", reader.fetch, self.most + 1, self.offset)
             ids = [run_id for (run_id,) in found[: self.most]]
             given = {"runs": ids, "hides_models": sight.hides_models}
-            runs = [run for (run,) in reader.rows(_MANY, given, again=True)] if found else []
+            runs = reader.rows(_MANY, given, again=True) if found else []
         token = token_for(self.offset + self.most) if len(found) > self.most else None
-        pieces = [b"[", b",".join(runs), b"]"] if runs else []
-        return Done(sight.seen, told.page(b"runs", *pieces, token=token))
+        return told.rows(sight.seen, b"runs", runs, token)
 
 
 class Refused(NamedTuple):

@@ -1352,11 +1352,11 @@ ALTER TABLE ONLY public.scorer_permissions ALTER COLUMN id SET DEFAULT nextval('
 ALTER TABLE ONLY public.user_role_assignments ALTER COLUMN id SET DEFAULT nextval('public.user_role_assignments_id_seq'::regclass);
 ALTER TABLE ONLY public.users ALTER COLUMN id SET DEFAULT nextval('public.users_id_seq'::regclass);
 INSERT INTO public.accounts_accesstoken VALUES
-	(1, 'some-label', 'some-digest', 'some-hint', '2026-11-30 09:34:19.576588+00', '2026-01-02 03:04:05+00', '2026-01-02 03:04:05+00', 1);
+	(1, 'some-label', 'some-digest', 'some-hint', '2026-11-30 10:18:52.226054+00', '2026-01-02 03:04:05+00', '2026-01-02 03:04:05+00', 1);
 INSERT INTO public.accounts_attempts VALUES
 	(1, 'some-subject', 'some-address', 1, '2026-01-02 03:04:05+00', '2026-01-02 03:04:05+00');
 INSERT INTO public.accounts_auditevent VALUES
-	(1, '2026-11-30 09:34:19.591595+00', 'some-actor', 'some-action', 'some-target');
+	(1, '2026-11-30 10:18:52.234892+00', 'some-actor', 'some-action', 'some-target');
 INSERT INTO public.accounts_grant VALUES
 	(1, 'some-resource-type', 'some-resource-id', 'READ', 1);
 INSERT INTO public.accounts_idempotentrequest VALUES
@@ -1364,7 +1364,7 @@ INSERT INTO public.accounts_idempotentrequest VALUES
 INSERT INTO public.accounts_passwordlink VALUES
 	(1, 'some-digest', '2026-01-02 03:04:05+00', 1);
 INSERT INTO public.accounts_user VALUES
-	(1, 'some-password', '2026-01-02 03:04:05+00', false, 'some-username', 'some-first-name', 'some-last-name', 'some-email', false, true, '2026-11-30 09:34:19.56485+00');
+	(1, 'some-password', '2026-01-02 03:04:05+00', false, 'some-username', 'some-first-name', 'some-last-name', 'some-email', false, true, '2026-11-30 10:18:52.220293+00');
 INSERT INTO public.alembic_version VALUES
 	('dc11669786a5');
 INSERT INTO public.alembic_version_auth VALUES
@@ -1603,50 +1603,51 @@ INSERT INTO public.django_content_type VALUES
 	(45, 'contenttypes', 'contenttype'),
 	(46, 'sessions', 'session');
 INSERT INTO public.django_migrations VALUES
-	(1, 'contenttypes', '0001_initial', '2026-11-30 09:34:14.135118+00'),
-	(2, 'contenttypes', '0002_remove_content_type_name', '2026-11-30 09:34:14.140505+00'),
-	(3, 'auth', '0001_initial', '2026-11-30 09:34:14.161402+00'),
-	(4, 'auth', '0002_alter_permission_name_max_length', '2026-11-30 09:34:14.164069+00'),
-	(5, 'auth', '0003_alter_user_email_max_length', '2026-11-30 09:34:14.169054+00'),
-	(6, 'auth', '0004_alter_user_username_opts', '2026-11-30 09:34:14.173723+00'),
-	(7, 'auth', '0005_alter_user_last_login_null', '2026-11-30 09:34:14.177636+00'),
-	(8, 'auth', '0006_require_contenttypes_0002', '2026-11-30 09:34:14.180583+00'),
-	(9, 'auth', '0007_alter_validators_add_error_messages', '2026-11-30 09:34:14.18331+00'),
-	(10, 'auth', '0008_alter_user_username_max_length', '2026-11-30 09:34:14.19595+00'),
-	(11, 'auth', '0009_alter_user_last_name_max_length', '2026-11-30 09:34:14.202551+00'),
-	(12, 'auth', '0010_alter_group_name_max_length', '2026-11-30 09:34:14.993695+00'),
-	(13, 'auth', '0011_update_proxy_permissions', '2026-11-30 09:34:15.007423+00'),
-	(14, 'auth', '0012_alter_user_first_name_max_length', '2026-11-30 09:34:15.017901+00'),
-	(15, 'accounts', '0001_initial', '2026-11-30 09:34:15.088989+00'),
-	(16, 'accounts', '0002_idempotent_request', '2026-11-30 09:34:15.121467+00'),
-	(17, 'accounts', '0003_grants', '2026-11-30 09:34:15.150933+00'),
-	(18, 'accounts', '0004_password_links_and_attempts', '2026-11-30 09:34:15.192633+00'),
-	(19, 'accounts', '0005_mlflow_level', '2026-11-30 09:34:15.203998+00'),
-	(20, 'accounts', '0006_mlflow_level_by_index', '2026-11-30 09:34:15.210157+00'),
-	(21, 'admin', '0001_initial', '2026-11-30 09:34:15.248331+00'),
-	(22, 'admin', '0002_logentry_remove_auto_add', '2026-11-30 09:34:15.265631+00'),
-	(23, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-30 09:34:15.278964+00'),
-	(24, 'endpoints', '0001_initial', '2026-11-30 09:34:15.537795+00'),
-	(25, 'endpoints', '0002_replicas_and_memory', '2026-11-30 09:34:15.748624+00'),
-	(26, 'endpoints', '0003_agent_home', '2026-11-30 09:34:15.758735+00'),
-	(27, 'health', '0001_initial', '2026-11-30 09:34:15.794862+00'),
-	(28, 'launch', '0001_common', '2026-11-30 09:34:15.801303+00'),
-	(29, 'registry', '0001_initial', '2026-11-30 09:34:15.812844+00'),
-	(30, 'sessions', '0001_initial', '2026-11-30 09:34:15.823281+00'),
-	(31, 'tracking', '0001_initial', '2026-11-30 09:34:15.840634+00'),
-	(32, 'tracking', '0002_run_activity', '2026-11-30 09:34:15.851212+00'),
-	(33, 'tracking', '0003_search_indexes', '2026-11-30 09:34:15.865094+00'),
-	(34, 'tracking', '0004_metric_summaries', '2026-11-30 09:34:15.90298+00');
+	(1, 'contenttypes', '0001_initial', '2026-11-30 10:18:48.777201+00'),
+	(2, 'contenttypes', '0002_remove_content_type_name', '2026-11-30 10:18:48.780496+00'),
+	(3, 'auth', '0001_initial', '2026-11-30 10:18:48.794776+00'),
+	(4, 'auth', '0002_alter_permission_name_max_length', '2026-11-30 10:18:48.797077+00'),
+	(5, 'auth', '0003_alter_user_email_max_length', '2026-11-30 10:18:48.799266+00'),
+	(6, 'auth', '0004_alter_user_username_opts', '2026-11-30 10:18:48.80139+00'),
+	(7, 'auth', '0005_alter_user_last_login_null', '2026-11-30 10:18:48.803458+00'),
+	(8, 'auth', '0006_require_contenttypes_0002', '2026-11-30 10:18:48.803948+00'),
+	(9, 'auth', '0007_alter_validators_add_error_messages', '2026-11-30 10:18:48.805976+00'),
+	(10, 'auth', '0008_alter_user_username_max_length', '2026-11-30 10:18:48.809582+00'),
+	(11, 'auth', '0009_alter_user_last_name_max_length', '2026-11-30 10:18:48.811491+00'),
+	(12, 'auth', '0010_alter_group_name_max_length', '2026-11-30 10:18:49.136424+00'),
+	(13, 'auth', '0011_update_proxy_permissions', '2026-11-30 10:18:49.140036+00'),
+	(14, 'auth', '0012_alter_user_first_name_max_length', '2026-11-30 10:18:49.142458+00'),
+	(15, 'accounts', '0001_initial', '2026-11-30 10:18:49.226713+00'),
+	(16, 'accounts', '0002_idempotent_request', '2026-11-30 10:18:49.293382+00'),
+	(17, 'accounts', '0003_grants', '2026-11-30 10:18:49.325144+00'),
+	(18, 'accounts', '0004_password_links_and_attempts', '2026-11-30 10:18:49.420345+00'),
+	(19, 'accounts', '0005_mlflow_level', '2026-11-30 10:18:49.424274+00'),
+	(20, 'accounts', '0006_mlflow_level_by_index', '2026-11-30 10:18:49.427223+00'),
+	(21, 'admin', '0001_initial', '2026-11-30 10:18:49.461506+00'),
+	(22, 'admin', '0002_logentry_remove_auto_add', '2026-11-30 10:18:49.469573+00'),
+	(23, 'admin', '0003_logentry_add_action_flag_choices', '2026-11-30 10:18:49.475522+00'),
+	(24, 'endpoints', '0001_initial', '2026-11-30 10:18:49.590446+00'),
+	(25, 'endpoints', '0002_replicas_and_memory', '2026-11-30 10:18:49.673542+00'),
+	(26, 'endpoints', '0003_agent_home', '2026-11-30 10:18:49.676758+00'),
+	(27, 'health', '0001_initial', '2026-11-30 10:18:49.694122+00'),
+	(28, 'launch', '0001_common', '2026-11-30 10:18:49.70025+00'),
+	(29, 'registry', '0001_initial', '2026-11-30 10:18:49.706824+00'),
+	(30, 'registry', '0002_search_indexes', '2026-11-30 10:18:49.713136+00'),
+	(31, 'sessions', '0001_initial', '2026-11-30 10:18:49.719928+00'),
+	(32, 'tracking', '0001_initial', '2026-11-30 10:18:49.728716+00'),
+	(33, 'tracking', '0002_run_activity', '2026-11-30 10:18:49.735559+00'),
+	(34, 'tracking', '0003_search_indexes', '2026-11-30 10:18:49.741462+00'),
+	(35, 'tracking', '0004_metric_summaries', '2026-11-30 10:18:49.759493+00');
 INSERT INTO public.endpoints_agent VALUES
 	('some-host', 1, '2026-01-02 03:04:05+00', 'some-warning', 'some-home');
 INSERT INTO public.endpoints_attempt VALUES
-	(1, 1, '2026-11-30 09:34:19.625376+00', 1);
+	(1, 1, '2026-11-30 10:18:52.257974+00', 1);
 INSERT INTO public.endpoints_attemptstep VALUES
-	(1, 'queued', 'some-detail', '2026-11-30 09:34:19.629093+00', '2026-01-02 03:04:05+00', false, 1);
+	(1, 'queued', 'some-detail', '2026-11-30 10:18:52.260486+00', '2026-01-02 03:04:05+00', false, 1);
 INSERT INTO public.endpoints_deployment VALUES
-	(1, 'some-name', 'some-model-name', 1, '2026-11-30 09:34:19.621799+00', 'live', 0, 'queued', '2026-11-30 09:34:19.621649+00', 'some-reason', 'some-detail', 0, 'some-storage', 'some-environment', 'some-lease-holder', '2026-01-02 03:04:05+00', 1, 1, 2048, 1);
+	(1, 'some-name', 'some-model-name', 1, '2026-11-30 10:18:52.255373+00', 'live', 0, 'queued', '2026-11-30 10:18:52.255199+00', 'some-reason', 'some-detail', 0, 'some-storage', 'some-environment', 'some-lease-holder', '2026-01-02 03:04:05+00', 1, 1, 2048, 1);
 INSERT INTO public.endpoints_endpoint VALUES
-	(1, 'some-name', 'some-description', 'live', '2026-11-30 09:34:19.612143+00', 'some-primary-key', 'some-primary-digest', 'some-secondary-key', 'some-secondary-digest', 1);
+	(1, 'some-name', 'some-description', 'live', '2026-11-30 10:18:52.250476+00', 'some-primary-key', 'some-primary-digest', 'some-secondary-key', 'some-secondary-digest', 1);
 INSERT INTO public.endpoints_replica VALUES
 	(1, true, 'starting', 'some-address', 1, 1, 1, 'some-reason', 0, '2026-01-02 03:04:05+00', 1, 1, 1, 1, false);
 INSERT INTO public.experiments VALUES
@@ -1696,9 +1697,9 @@ INSERT INTO public.tracking_metricsummary VALUES
 INSERT INTO public.tracking_runactivity VALUES
 	('some-run-id', '2026-01-02 03:04:05+00');
 INSERT INTO public.tracking_stalerun VALUES
-	(1, '2026-11-30 09:34:19.521955+00', false, 'c4ca4238a0b923820dcc509a6f75849b'),
-	(2, '2026-11-30 09:34:19.522161+00', false, 'eccbc87e4b5ce2fe28308fd9f2a7baf3'),
-	(3, '2026-11-30 09:34:19.522202+00', false, 'c81e728d9d4c2f636f067f89cc14862c');
+	(1, '2026-11-30 10:18:52.192966+00', false, 'c4ca4238a0b923820dcc509a6f75849b'),
+	(2, '2026-11-30 10:18:52.19317+00', false, 'eccbc87e4b5ce2fe28308fd9f2a7baf3'),
+	(3, '2026-11-30 10:18:52.19321+00', false, 'c81e728d9d4c2f636f067f89cc14862c');
 INSERT INTO public.users VALUES
 	(1, 'some-username', '!', false);
 INSERT INTO public.workspaces VALUES
@@ -1717,7 +1718,7 @@ SELECT pg_catalog.setval('public.auth_group_permissions_id_seq', 1, false);
 SELECT pg_catalog.setval('public.auth_permission_id_seq', 184, true);
 SELECT pg_catalog.setval('public.django_admin_log_id_seq', 1, false);
 SELECT pg_catalog.setval('public.django_content_type_id_seq', 46, true);
-SELECT pg_catalog.setval('public.django_migrations_id_seq', 34, true);
+SELECT pg_catalog.setval('public.django_migrations_id_seq', 35, true);
 SELECT pg_catalog.setval('public.endpoints_attempt_id_seq', 1, true);
 SELECT pg_catalog.setval('public.endpoints_attemptstep_id_seq', 1, true);
 SELECT pg_catalog.setval('public.endpoints_deployment_id_seq', 1, true);
@@ -2155,6 +2156,9 @@ CREATE INDEX studio_latest_metrics_by_value ON public.latest_metrics USING btree
 CREATE INDEX studio_params_by_value ON public.params USING btree (key, "left"((value)::text, 64));
 CREATE INDEX studio_runs_by_start ON public.runs USING btree (experiment_id, lifecycle_stage, start_time DESC, run_uuid);
 CREATE INDEX studio_tags_by_value ON public.tags USING btree (key, "left"((value)::text, 64));
+CREATE INDEX studio_version_tags_by_value ON public.model_version_tags USING btree (key, "left"(value, 64));
+CREATE INDEX studio_versions_by_run ON public.model_versions USING btree (run_id);
+CREATE INDEX studio_versions_by_update ON public.model_versions USING btree (workspace, last_updated_time DESC, name, version DESC);
 CREATE INDEX tracking_runactivity_run_id_6c9553ed_like ON public.tracking_runactivity USING btree (run_id varchar_pattern_ops);
 CREATE UNIQUE INDEX unique_endpoint_model_linkage_mapping ON public.endpoint_model_mappings USING btree (endpoint_id, model_definition_id, linkage_type);
 CREATE TRIGGER prevent_secrets_aad_mutation BEFORE UPDATE ON public.secrets FOR EACH ROW EXECUTE FUNCTION public.prevent_secrets_aad_mutation();
