@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import urlencode
 
 import orjson
@@ -105,6 +105,7 @@ class RunPage:
     metrics: list[Column]
     hidden_params: int
     hidden_metrics: int
+    keys: list[str]  # of all metrics of these runs
 
     @property
     def pages(self) -> int:
@@ -175,6 +176,7 @@ def run_page(experiments: list[int], wanted: RunFilter) -> RunPage:
         metric_columns,
         len(param_keys) - len(param_columns),
         len(metric_keys) - len(metric_columns),
+        metric_keys,
     )
 
 
@@ -219,6 +221,26 @@ def sort_column(wanted: RunFilter, clause: str, key: str) -> Column:
         return Column(key, wanted.link(order_by=descending, page=1), "ascending")
     state = "descending" if wanted.order_by == descending else ""
     return Column(key, wanted.link(order_by=ascending, page=1), state)
+
+
+class Drawn(TypedDict):
+    """A run as its charts need it."""
+
+    id: str
+    name: str
+    running: bool
+
+
+class Charts(TypedDict):
+    """What a page draws: each of these metrics of each of these runs."""
+
+    runs: list[Drawn]
+    keys: list[str]
+
+
+def charts(runs: Iterable[Run], keys: Iterable[str]) -> Charts:
+    drawn = [Drawn(id=run.pk, name=str(run), running=run.status == "RUNNING") for run in runs]
+    return Charts(runs=drawn, keys=list(keys))
 
 
 def _params_of(runs: Sequence[Run]) -> dict[str, dict[str, str]]:

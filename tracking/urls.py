@@ -11,7 +11,6 @@ urlpatterns = [
     path("experiments/<int:pk>/access/", access_views.experiment, name="access"),
     path("series/", chart_views.points, name="points"),
     path("runs/<str:run_id>/", views.run, name="run"),
-    path("runs/<str:run_id>/series/", views.series, name="series"),
     path("runs/<str:run_id>/artifacts/", views.artifacts, name="artifacts"),
     path("runs/<str:run_id>/preview/", views.preview, name="preview"),
     path("runs/<str:run_id>/download/", views.download, name="download"),

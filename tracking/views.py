@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
@@ -16,8 +15,8 @@ from studio.lib.errors import Invalid, NotFound, Unavailable
 from tracking import access, query
 from tracking.models import Run
 from tracking.query import RunFilter
-from tracking.series import series as series_of
 
+VIEWS = {"table": "Table", "both": "Both", "charts": "Charts"}
 TABS = ("overview", "artifacts", "models", "children")
 _PREVIEW = 64 * 1024  # bytes of a text file that the page shows
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
@@ -57,6 +56,9 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
     context |= {
         "previous": wanted.link(page=page.page - 1),
         "next": wanted.link(page=page.page + 1),
+        "charts": query.charts([row.run for row in page.rows], page.keys),
+        "view": view if (view := request.GET.get("view")) in VIEWS else "both",
+        "views": VIEWS.items(),
     }
     return render(request, "tracking/experiment.html", context)
 
@@ -65,24 +67,19 @@ def experiment(request: HttpRequest, pk: int) -> HttpResponse:
 def run(request: HttpRequest, run_id: str) -> HttpResponse:
     found = access.run_for(request.user, run_id)
     tab = request.GET.get("tab", "")
+    detail = query.run_detail(
+        found, access.runs_for(request.user), access.logged_models_seen_by(request.user)
+    )
+    courses = [metric.key for metric in detail.metrics if metric.history]  # type: ignore[attr-defined]  # annotated
     context = {
         "run": found,
-        "detail": query.run_detail(
-            found, access.runs_for(request.user), access.logged_models_seen_by(request.user)
-        ),
+        "detail": detail,
+        "charts": query.charts([found], courses),
         "tab": tab if tab in TABS else "overview",
     }
     if context["tab"] == "artifacts":
         context |= _listing(found.artifact_uri or "", "")
     return render(request, "tracking/run.html", context)
-
-
-@require_safe
-def series(request: HttpRequest, run_id: str) -> HttpResponse:
-    """One metric's points as JSON (tracking.series.Series)."""
-    found = access.run_for(request.user, run_id)
-    points = series_of(found, request.GET.get("key", ""))
-    return HttpResponse(orjson.dumps(points), content_type="application/json")
 
 
 @require_safe

@@ -13,7 +13,7 @@ export async function mountAll(root) {
 }
 
 const MODULES = {
-  chart: () => import("./chart.js"),
+  charts: () => import("./charts/panel.js"),
   copy: () => import("./copy.js"),
   elapsed: () => import("./elapsed.js"),
   "follow-log": () => import("./follow-log.js"),

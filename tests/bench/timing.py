@@ -37,11 +37,20 @@ class Caller:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def get(self, path: str) -> bytes:
-        self._connection.request("GET", path, headers=self._headers)
+        return self._asked("GET", path)
+
+    def post(self, path: str, content: bytes) -> bytes:
+        """Of JSON."""
+        return self._asked("POST", path, content, {"Content-Type": "application/json"})
+
+    def _asked(
+        self, method: str, path: str, content: bytes | None = None, more: Mapping[str, str] = {}
+    ) -> bytes:
+        self._connection.request(method, path, content, {**self._headers, **more})
         answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != 200:
-            raise RuntimeError(f"GET {path} was answered {answer.status}: {body[:500]!r}")
+            raise RuntimeError(f"{method} {path} was answered {answer.status}: {body[:500]!r}")
         return body
 
     def close(self) -> None:

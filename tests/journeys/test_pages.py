@@ -26,7 +26,6 @@ NOT_PAGES = {
     "metrics": "data for Prometheus",
     "favicon.ico": "leads to a picture",
     "find/": "a part of every page: what the palette finds",
-    "runs/<str:run_id>/series/": "data of a chart",
     "runs/<str:run_id>/artifacts/": "a part of the run's page",
     "runs/<str:run_id>/preview/": "a part of the run's page",
     "runs/<str:run_id>/download/": "a file",

@@ -168,13 +168,13 @@ def test_a_wrong_import_would_be_seen(where: str, line: str, wrong: bool) -> Non
     [
         ("endpoints/views.py", "from registry.views import models", True),
         ("endpoints/views.py", "from registry import forms", True),
-        ("endpoints/views.py", "import tracking.series", True),
+        ("endpoints/views.py", "import tracking.search", True),
         ("registry/services.py", "from studio.mlflow.upstream import client", True),
         ("endpoints/views.py", "from registry import access, query", False),
         ("endpoints/views.py", "from registry.mlmodel import read", False),
         ("tracking/views.py", "from studio.lib import artifacts", False),
         ("registry/lane/routes.py", "from studio.lane.asked import Asked", False),
-        ("tracking/views.py", "from tracking.series import series", False),
+        ("tracking/views.py", "from tracking.search import Search", False),
     ],
 )
 def test_a_wrong_door_would_be_seen(where: str, line: str, wrong: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils.timezone import now
 from pytest_django import DjangoAssertNumQueries
 
@@ -84,10 +85,11 @@ def test_the_overview_tells_what_was_logged(as_alice: Client, run: Run) -> None:
 def test_a_metric_with_a_course_has_a_chart_that_loads_it(as_alice: Client, run: Run) -> None:
     log_metric(run, "acc/val set", [0.5, 0.75])
     read = open_run(as_alice, run)
-    (chart,) = [div for div in read.all("div") if "data-src" in div.attributes]
-    assert chart["data-name"] == "acc/val set"
-    told = as_alice.get(chart["data-src"]).json()
-    assert (told["key"], told["values"]) == ("acc/val set", [0.5, 0.75])
+    (about,) = [each for each in read.all("script") if each.attributes.get("id") == "charts-about"]
+    told = json.loads(about.text)
+    assert (told["keys"], [each["id"] for each in told["runs"]]) == (["acc/val set"], [run.pk])
+    (panel,) = [div for div in read.all("div") if "data-points" in div.attributes]
+    assert panel["data-points"] == reverse("tracking:points")
     figures = [div.text for div in read.all("div") if div.attributes.get("class") == "card figure"]
     assert figures == ["loss0.25"]
 
@@ -277,7 +279,6 @@ def test_versions_that_were_registered_from_a_run_are_told(as_alice: Client, run
 def test_a_run_that_is_not_there_is_404(as_alice: Client, run: Run, run_id: str) -> None:
     for page_of_run in (
         "",
-        "series/",
         "artifacts/",
         "preview/",
         "download/",
@@ -307,5 +308,3 @@ def test_the_number_of_queries_does_not_grow(
             open_run(as_alice, run, tab)
     with django_assert_num_queries(4):  # session, user, run, versions
         as_alice.get(f"/runs/{run.pk}/registered/")
-    with django_assert_num_queries(4):  # session, user, run, points
-        as_alice.get(f"/runs/{run.pk}/series/?key=loss")

@@ -28,7 +28,6 @@ BUDGETS = {
     "experiments/<int:pk>/": 8,
     "experiments/<int:pk>/access/": 6,
     "runs/<str:run_id>/": 11,
-    "runs/<str:run_id>/series/": 4,
     "runs/<str:run_id>/artifacts/": 3,
     "models/": 5,
     "runs/<str:run_id>/register/": 5,

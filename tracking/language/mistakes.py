@@ -11,7 +11,10 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from studio.lib.errors import Invalid
 from tracking.language.grammar import language
 
-_BEFORE, _SHOWN = 30, 60  # characters: before a mistake so few that a telephone shows its place, and behind it
+_BEFORE, _SHOWN = (
+    30,
+    60,
+)  # characters: before a mistake so few that a telephone shows its place, and behind it
 _PIECE = re.compile(r"""'[^']*'?|"[^"]*"?|`[^`]*`?|[\w.]+|[<>=~!]+|.""", re.DOTALL)
 # What each terminal of the grammar is called, in the order in which they are listed.
 _WORDS = {
