@@ -35,17 +35,18 @@ from django.db import OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 PATIENCE = "50ms"
-SECONDS = 5.0  # after which no further run is begun
-MOST = 5_000  # runs at once
+# Of each round, after which no further run is begun: a tenth of a core's time, since who logs meanwhile needs the rest.
+SECONDS = 1.0
+MOST = 2_000  # runs at once
 # The age of a mark at which its run is summed up. One that goes on logging is counted again and again: the more points
 # it has, the less often, so that this takes a few thousandths of the time.
-REST, REST_OF_A_POINT = timedelta(seconds=10), timedelta(microseconds=200)
+REST, REST_OF_A_POINT = timedelta(seconds=60), timedelta(microseconds=200)
 _DUE = """
 SELECT hashtext(s.run_id) & 63 AS slot, s.run_id
-FROM (SELECT run_id, min(since) AS since FROM tracking_stalerun GROUP BY run_id) s
+FROM (SELECT run_id, min(since) AS since FROM tracking_stalerun GROUP BY run_id ORDER BY min(since) LIMIT %(most)s) s
 WHERE s.since <= now() - %(rest)s - %(rest_of_a_point)s * (
     SELECT coalesce(sum(m.count), 0)::float8 FROM tracking_metricsummary m WHERE m.run_id = s.run_id)
-ORDER BY s.since LIMIT %(most)s
+ORDER BY s.since
 """
 _BEGIN = f"""
 SET LOCAL transaction_isolation = 'read committed';

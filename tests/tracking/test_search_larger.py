@@ -87,7 +87,7 @@ def experiment(request: pytest.FixtureRequest, db: None) -> Experiment:
         log(run, losses)
     rows.make_run(rows.make_experiment(), "elsewhere", params={"depth": "8"})
     summed = SUMMED[request.param]
-    StaleRun.objects.filter(run__name__in=summed).update(since=F("since") - timedelta(minutes=1))
+    StaleRun.objects.filter(run__name__in=summed).update(since=F("since") - timedelta(hours=1))
     summaries.sum_up()
     with_points = EVERYBODY - {"bare"}
     stale = set(StaleRun.objects.values_list("run__name", flat=True))
