@@ -20,6 +20,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 django.setup()
 
 from tests.bench import (  # noqa: E402 - needs Django
+    charts,
     deploys,
     growth,
     importing,
@@ -45,6 +46,7 @@ SECTIONS: dict[str, Callable[[Studio], Iterable[report.Measured]]] = {
     "memory": memory.measure,
     "reading": reading.measure,
     "growth": growth.measure,
+    "charts": charts.measure,
 }
 ROWS: dict[str, Callable[[Studio], Iterable[report.Measured]]] = {
     **{f"writing/{row.name}": partial(writing.measure, rows=[row]) for row in writes.ROWS},

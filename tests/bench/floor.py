@@ -97,7 +97,7 @@ class Floor:
 def _seconds(scripts: list[Path], database: str) -> float:
     """From the first statement of any to the last, the scripts running at once."""
     command: list[str | Path] = [program("psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-f"]
-    environment = os.environ | _of_libpq(database)
+    environment = os.environ | of_libpq(database)
     going = [
         subprocess.Popen(
             [*command, script],
@@ -130,12 +130,12 @@ def _copied(database: str) -> str:
             (["psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-f", dump.name], copy),
         ):
             line: list[str | Path] = [program(command[0]), *command[1:]]
-            environment = os.environ | _of_libpq(address)
+            environment = os.environ | of_libpq(address)
             subprocess.run(line, env=environment, stdout=subprocess.DEVNULL, check=True)
     return copy
 
 
-def _of_libpq(address: str) -> dict[str, str]:
+def of_libpq(address: str) -> dict[str, str]:
     names = {"dbname": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD", "host": "PGHOST"}
     told = conninfo_to_dict(address)
     return {variable: str(told[name]) for name, variable in names.items()}

@@ -364,6 +364,7 @@ class TestTryExample:
         work.lost.set()
         with pytest.raises(Cancelled):
             steps.try_example(work, replica(200, "{}"))
+        until(lambda: received, "the replica is asked")  # while there is one
 
     def test_a_model_without_an_example_is_taken_at_its_word(
         self, fetched: MakeWork, tmp_path: Path

@@ -44,7 +44,7 @@ WHERE told.is_whole = size.is_short AND told.total > 0
 """
 # One more core for a chart would be one less for who logs meanwhile, and to compile its SQL costs more than it brings.
 # Of a new run PostgreSQL knows nothing yet: it would take an axis' metric for a row, and look for each point through all.
-_CALM = f"""SELECT set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
+CALM = f"""SELECT set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
     set_config('enable_nestloop', 'off', true), set_config('statement_timeout', '{PATIENCE}s', true)"""
 _TOO_LONG = (
     f"These charts were given up after {PATIENCE} seconds: show fewer runs, or a shorter range."
@@ -85,27 +85,27 @@ def read(
 
     Raises Invalid where it takes longer than PATIENCE.
     """
-    statement = _statement(runs, keys, axis, buckets)
     try:
-        return _found(statement)
+        return _found(statement(runs, keys, axis, buckets))
     except OperationalError as failure:
         if isinstance(failure.__cause__, QueryCanceled):
             raise Invalid(_TOO_LONG) from None
         raise
 
 
-def _found(statement: Sql) -> list[Series]:
+def _found(asked: Sql) -> list[Series]:
     with transaction.atomic(), connection.wrap_database_errors:
         connection.ensure_connection()
         with Cursor(connection.connection) as cursor:  # Django's own reads text
-            cursor.execute(_CALM)
-            cursor.execute(statement.text, statement.given, binary=True)
+            cursor.execute(CALM)
+            cursor.execute(asked.text, asked.given, binary=True)
             return [Series(*row) for row in cursor]
 
 
-def _statement(
+def statement(
     runs: Sequence[tuple[str, int | None]], keys: Sequence[str], axis: Axis, buckets: int
 ) -> Sql:
+    """What `read` asks PostgreSQL, after CALM."""
     text = _STATEMENT.format(points=axis.points.text, ends=axis.ends.text)
     points = axis.points.given
     given = (

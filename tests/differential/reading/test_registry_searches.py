@@ -12,7 +12,7 @@ from tests.differential.reading.comparing import Reading
 from tests.differential.reading.registry_generated import SEARCHES
 from tests.differential.reading.walking import walked
 
-EXAMPLES = 300
+EXAMPLES = 150
 
 
 def _from(case: Case, token: str) -> Case:

@@ -243,7 +243,7 @@ def test_what_takes_too_long_is_given_up_in_words(
     from tracking.charts import series
 
     log_many(run, "step", 10_000)
-    monkeypatch.setattr(series, "_CALM", "SELECT set_config('statement_timeout', '1ms', true)")
+    monkeypatch.setattr(series, "CALM", "SELECT set_config('statement_timeout', '1ms', true)")
     answer = as_alice.post(
         "/series/", json.dumps({"runs": [run.pk], "keys": ["loss"], "axis": "time", "buckets": 100}),
         content_type="application/json",
@@ -259,7 +259,7 @@ def test_a_zoom_reads_no_more_than_its_range(as_alice: Client, run: Run) -> None
     log_many(run, "step", 100_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE metrics")
-        statement = series._statement([(run.pk, 0)], ["loss"], axes.by_step(50_000, 50_099), 100)
+        statement = series.statement([(run.pk, 0)], ["loss"], axes.by_step(50_000, 50_099), 100)
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", statement.given)
         (plan,) = cursor.fetchone()[0]
     assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < 200
