@@ -135,6 +135,11 @@ def _number(text: str) -> int | float:
     return int(value) if value.is_integer() and text != "-0.0" else value
 
 
+def settled(items: list[Any]) -> list[Any]:
+    """The same runs, models, …, each with those of its lists sorted that have no order."""
+    return [_sorted(each, whole=False) for each in items]
+
+
 def _sorted(value: Any, *, whole: bool) -> Any:
     if isinstance(value, list):
         return [_sorted(each, whole=False) for each in value]
