@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and scikit-learn's
 def trained(live: Studio, token: str) -> Trained:
     with client_of(live.url, token):
         return train_iris("browser journey", "from-the-browser")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
 
 
 def test_from_sign_in_to_a_prediction_from_a_shell(

@@ -31,21 +31,6 @@ def writer(live: Studio, token: str) -> Iterator[Writer]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
-@pytest.fixture
-def page(live: Studio, chromium: Browser) -> Iterator[Page]:
-    """Somebody's who has signed in. It has complained of nothing at the end."""
-    with browsers.tab(chromium) as tab:
-        browsers.sign_in(tab.page, live.url, PASSWORD)
-        yield tab.page
-        assert tab.complaints == []
-
-
-@pytest.fixture(scope="module")
 def sweep(live: Studio, writer: Writer) -> str:
     """The address of an experiment of three runs, with a long metric, a short one and one that a single run has."""
     experiment = writer.experiment("charts: a sweep")

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, Request, expect
+from playwright.sync_api import Dialog, Page, Request, expect
 
-from tests.support import browser as browsers
 from tests.support.charts import DRAWN, Writer, dot, open_charts, plot
-from tests.support.live import PASSWORD, Studio
+from tests.support.live import Studio
 from tests.support.training import client_of
 
 HOSTILE = [
@@ -26,21 +25,6 @@ HOSTILE = [
 def writer(live: Studio, token: str) -> Iterator[Writer]:
     with live.client(token) as api:
         yield Writer(api)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
-@pytest.fixture
-def page(live: Studio, chromium: Browser) -> Iterator[Page]:
-    """Somebody's who has signed in. It has complained of nothing at the end."""
-    with browsers.tab(chromium) as tab:
-        browsers.sign_in(tab.page, live.url, PASSWORD)
-        yield tab.page
-        assert tab.complaints == []
 
 
 def test_points_that_are_logged_appear_by_themselves(page: Page, live: Studio, token: str) -> None:

@@ -42,12 +42,6 @@ def log(live: Studio, token: str) -> Iterator[Path]:
         assert api.delete("/api/v1/endpoints/live-log").status_code == 202
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def opened(live: Studio, log: Path, chromium: Browser) -> Iterator[Page]:
     with browsers.tab(chromium) as tab:

@@ -113,12 +113,6 @@ def granted(live: Studio, token: str) -> Granted:
     return Granted(trained, foreign, run_id)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def elsewhere() -> Iterator[Proxy]:
     """Workers of a page, of whose requests Playwright does not tell, have to come through here too."""

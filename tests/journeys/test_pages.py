@@ -147,12 +147,6 @@ def filled(live: Studio, token: str) -> Filled:
     return Filled(trained, parent, link.removeprefix(live.url))
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
 def test_every_address_of_studio_is_visited_or_is_no_page(filled: Filled) -> None:
     others = (*PROGRAM_PATHS, "/admin/", "/^")
     pages = {route for route in _routes(get_resolver()) if not f"/{route}".startswith(others)}

@@ -78,12 +78,6 @@ def logged(live: Studio, token: str) -> Logged:
     return Logged(experiment_id, run_id, model.model_id)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def page(live: Studio, chromium: Browser) -> Iterator[Page]:
     with browsers.tab(chromium) as tab:

@@ -51,12 +51,6 @@ def _has_failed(api: httpx.Client, path: str) -> bool:
     return bool(api.get(path).json()["state"] == "failed")
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browsers.browser() as started:
-        yield started
-
-
 @pytest.fixture
 def narrow(live: Studio, chromium: Browser) -> Iterator[Page]:
     with browsers.tab(chromium, width=NARROW) as tab:

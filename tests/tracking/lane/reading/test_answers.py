@@ -100,6 +100,13 @@ def test_runs_that_may_not_be_seen_are_not_found(
     assert told(ask(reader, "runs/search", "POST", experiment_ids=ids)) == {}
 
 
+def test_ten_thousand_experiments_are_searched_at_once(reader: User, run: Run) -> None:
+    assert run.experiment_id is not None
+    ids = [str(run.experiment_id + number) for number in range(10_000)]
+    (found,) = told(ask(reader, "runs/search", "POST", experiment_ids=ids))["runs"]
+    assert found["info"]["run_id"] == run.pk
+
+
 def test_points_are_told_in_their_order_and_page_by_page(reader: User, run: Run) -> None:
     Metric.objects.filter(run=run).delete()
     points = [(3, 1, 1.0), (1, 2, 2.0), (1, 1, 5.0), (1, 1, 4.0)]
